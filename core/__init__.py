@@ -1,0 +1,1 @@
+"""The framework: from YAML to a running datapath. It knows no feature."""

@@ -1,0 +1,68 @@
+"""The boundary: everything a plugin may import. docs/plugins.md is the manual, with an example.
+
+A plugin is a module that defines some of the functions in `hookspecs`, marked `@hookimpl`, and a
+constant `PLUGIN_API` equal to the one here. They return data: Plait sorts it, checks it,
+generates C from it, and does everything that touches the kernel.
+"""
+
+from plait.core.api.contract import (
+    PLUGIN_API,
+    Contribution,
+    Entry,
+    Feature,
+    FieldValue,
+    FlowPart,
+    Fragment,
+    Handler,
+    Hook,
+    KernelFeature,
+    MapSpec,
+    OnReload,
+    PacketTest,
+    Record,
+    Stage,
+    Sysctl,
+    Verdict,
+)
+from plait.core.api.hookspecs import hookimpl
+from plait.core.config.model import Config, NodeConfig
+from plait.core.config.settings import setting
+from plait.core.errors import PlaitError, Position
+from plait.core.objects.model import (
+    Endpoint,
+    EndpointSlice,
+    Meta,
+    Object,
+    Service,
+)
+
+__all__ = [
+    "PLUGIN_API",
+    "Config",
+    "Contribution",
+    "Endpoint",
+    "EndpointSlice",
+    "Entry",
+    "Feature",
+    "FieldValue",
+    "FlowPart",
+    "Fragment",
+    "Handler",
+    "Hook",
+    "KernelFeature",
+    "MapSpec",
+    "Meta",
+    "NodeConfig",
+    "Object",
+    "OnReload",
+    "PacketTest",
+    "PlaitError",
+    "Position",
+    "Record",
+    "Service",
+    "Stage",
+    "Sysctl",
+    "Verdict",
+    "hookimpl",
+    "setting",
+]

@@ -1,0 +1,209 @@
+"""The values a plugin hands to Plait: fragments, maps, drop reasons, entries, handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from plait.core.errors import PlaitError
+from plait.core.objects.model import Object
+
+PLUGIN_API = 1
+"""Version of this contract. A plugin that states another one is refused by name."""
+
+
+class Hook(StrEnum):
+    """A class of kernel attach point. The value is the program's name, too."""
+
+    NETDEV_INGRESS = "netdev_ingress"
+    """From the wire, on each uplink."""
+    POD_EGRESS = "pod_egress"
+    """From a pod, on the host side of its veth pair."""
+    POD_INGRESS = "pod_ingress"
+    """From the host's own stack to a pod, on the host side of its veth pair."""
+
+
+class Stage(StrEnum):
+    """A named step of a hook's pipeline, in the order in which packets meet them.
+
+    ADMIT and APPLY run for every packet; the others only when a flow is decided.
+    """
+
+    ADMIT = "admit"
+    SERVICE = "service"
+    IDENTITY = "identity"
+    POLICY = "policy"
+    ROUTE = "route"
+    ENCRYPT = "encrypt"
+    APPLY = "apply"
+
+
+class KernelFeature(StrEnum):
+    """A kernel ability that a plugin may require; probed, never guessed from a version."""
+
+    TCX = "tcx"
+    CLSACT = "clsact"
+    REDIRECT_PEER = "redirect_peer"
+    REDIRECT_NEIGH = "redirect_neigh"
+    FIB_LOOKUP = "fib_lookup"
+    CAST_TO_KERNEL_CONTEXT = "cast_to_kernel_context"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragment:
+    """A C function that runs at one stage of one hook.
+
+    `function` is defined in `header`, a file of the plugin's `bpf/` folder, with the signature
+
+        static __always_inline int f(struct plait_pkt *pkt, struct plait_flow *flow[, PART *part]);
+
+    where the third parameter is there when the plugin has a flow part. `before` and `after` name
+    functions of other fragments at the same hook and stage; those that are absent do not matter.
+    """
+
+    hook: Hook
+    stage: Stage
+    function: str
+    header: str
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+class OnReload(Enum):
+    """What becomes of a map's entries when a new generation has the map, too."""
+
+    CARRY = "carry"
+    """Kept; migrated field by field where the layout or the size changed."""
+    RESET = "reset"
+    """Started empty."""
+
+
+Record = Mapping[str, "FieldValue"]
+"""A C struct by field names. Nested structs are records, arrays are tuples or bytes."""
+
+FieldValue = int | bool | bytes | str | IPv4Address | IPv6Address | tuple["FieldValue", ...] | Record
+"""Integers are in host order as the reader thinks of them: a codec swaps `__be` fields itself. An IP
+address goes into `struct plait_addr` (16 bytes, v4 as ::ffff:a.b.c.d); a string `aa:bb:..` or bytes
+into an array of `__u8`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSpec:
+    """What YAML decides about a map; its type and layout are in the plugin's header.
+
+    `config_key` is the key that sizes it (`lb.capacity.services`): named when the map is full.
+    `migrate` turns an entry of the layout before into one of this layout, or None to drop it; without
+    it, fields are carried over by name.
+    """
+
+    name: str
+    max_entries: int
+    config_key: str | None = None
+    on_reload: OnReload = OnReload.CARRY
+    migrate: Callable[[Record, Record], tuple[Record, Record] | None] | None = field(
+        default=None, compare=False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowPart:
+    """The plugin's own sub-struct of every flow entry: `struct NAME`, defined in `header`."""
+
+    name: str
+    header: str
+
+
+class Verdict(StrEnum):
+    """What a packet test expects of a hook."""
+
+    PASS = "pass"
+    DROP = "drop"
+    REDIRECT = "redirect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One wanted map entry.
+
+    `touches` are the addresses whose flows were decided from it: when the entry changes, the
+    flows of these addresses decide again with their next packet.
+    """
+
+    map: str
+    key: Record
+    value: Record
+    touches: tuple[IPv4Address | IPv6Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketTest:
+    """A packet in, and what must come of it; run against every generation before it is attached.
+
+    The generation is tried on maps of its own, filled with `entries` only, never on live ones.
+    `output` is the whole frame as it leaves, or None to leave it unchecked.
+    """
+
+    name: str
+    hook: Hook
+    packet: bytes
+    verdict: Verdict
+    entries: tuple[Entry, ...] = ()
+    output: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sysctl:
+    """A kernel setting that the feature needs, as a path below /proc/sys; undone on detach."""
+
+    path: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """Everything a plugin adds to the plan for a given config.
+
+    `headers` is the folder that holds its C headers. `drops` maps each PLAIT_DROP_REASON of them to
+    a sentence for people, `constants` each PLAIT_CONST to its value, `sizes` each macro that
+    sizes an array in a layout to a number. `requires` holds kernel features, and config keys of
+    other plugins' features.
+    """
+
+    headers: Path
+    fragments: tuple[Fragment, ...] = ()
+    maps: tuple[MapSpec, ...] = ()
+    flow_part: FlowPart | None = None
+    constants: Mapping[str, int | bool] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    drops: Mapping[str, str] = field(default_factory=dict)
+    tests: tuple[PacketTest, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    requires: tuple[KernelFeature | str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """Control plane: a pure function from objects to wanted map entries.
+
+    Objects of `kinds` are grouped by `scope` (None: not this handler's business), and `wanted` is
+    called once for each scope that changed, with all of its objects in name order. It may
+    raise or yield a `PlaitError` for an object that makes no sense: that is reported, and a scope
+    whose `wanted` raised keeps the entries it had.
+    """
+
+    name: str
+    kinds: tuple[type[Object], ...]
+    scope: Callable[[Object], str | None]
+    wanted: Callable[[str, Sequence[Object]], Iterable[Entry | PlaitError]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """A key under `features:` and the frozen dataclass (see `setting`) that its value becomes."""
+
+    key: str
+    config: type
+    summary: str

@@ -1,0 +1,73 @@
+"""The plan: config, plugins and kernel features, resolved into one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from plait.core.api.contract import FlowPart, Fragment, Hook, MapSpec, PacketTest, Stage, Sysctl
+from plait.core.config.model import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginUse:
+    """A plugin that takes part: its name, its version, the features that the config turned on."""
+
+    name: str
+    version: str
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One fragment in its place, with the plugin that owns it and the flow part it is given."""
+
+    stage: Stage
+    plugin: str
+    fragment: Fragment
+    part: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookPlan:
+    """One generated program: its steps in the order in which a packet meets them."""
+
+    hook: Hook
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapPlan:
+    """A map and its owner ('core' for the framework's own)."""
+
+    plugin: str
+    spec: MapSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropReason:
+    """A drop reason: `id` is the CRC-32 of its name, so it never changes meaning."""
+
+    id: int
+    name: str
+    plugin: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will run. Two plans that are equal render to the same bytes."""
+
+    config: Config
+    plugins: tuple[PluginUse, ...]
+    hooks: tuple[HookPlan, ...]
+    maps: tuple[MapPlan, ...]
+    parts: tuple[FlowPart, ...]
+    drops: tuple[DropReason, ...]
+    constants: tuple[tuple[str, int], ...]
+    sizes: tuple[tuple[str, int], ...]
+    headers: tuple[Path, ...]
+    tests: tuple[PacketTest, ...]
+    sysctls: tuple[Sysctl, ...]
+    kernel: Mapping[str, bool]

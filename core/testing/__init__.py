@@ -1,0 +1,1 @@
+"""What plugin authors test with: packets by name, hooks as functions, labs."""

@@ -1,0 +1,1 @@
+"""Services: stable addresses in front of changing backends."""

@@ -1,0 +1,1 @@
+"""Routing: which way a packet leaves the node, or into which pod."""
