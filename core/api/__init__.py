@@ -28,12 +28,16 @@ from plait.core.api.hookspecs import hookimpl
 from plait.core.config.model import Config, NodeConfig
 from plait.core.config.settings import setting
 from plait.core.errors import PlaitError, Position
+from plait.core.objects.document import Field
 from plait.core.objects.model import (
     Endpoint,
     EndpointSlice,
     Meta,
     Object,
     Service,
+    ServicePort,
+    SliceEndpoint,
+    SlicePort,
 )
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "EndpointSlice",
     "Entry",
     "Feature",
+    "Field",
     "FieldValue",
     "FlowPart",
     "Fragment",
@@ -60,6 +65,9 @@ __all__ = [
     "Position",
     "Record",
     "Service",
+    "ServicePort",
+    "SliceEndpoint",
+    "SlicePort",
     "Stage",
     "Sysctl",
     "Verdict",

@@ -94,6 +94,7 @@ into an array of `__u8`."""
 class MapSpec:
     """What YAML decides about a map; its type and layout are in the plugin's header.
 
+    `reconciled` maps hold exactly the entries that handlers want; others belong to the datapath.
     `config_key` is the key that sizes it (`lb.capacity.services`): named when the map is full.
     `migrate` turns an entry of the layout before into one of this layout, or None to drop it; without
     it, fields are carried over by name.
@@ -101,6 +102,7 @@ class MapSpec:
 
     name: str
     max_entries: int
+    reconciled: bool = False
     config_key: str | None = None
     on_reload: OnReload = OnReload.CARRY
     migrate: Callable[[Record, Record], tuple[Record, Record] | None] | None = field(

@@ -5,19 +5,62 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
+
+from plait.core.config.settings import setting
 
 Section = TypeVar("Section")
 
 
+class AttachBy(StrEnum):
+    """How programs are attached to devices."""
+
+    AUTO = "auto"
+    TCX = "tcx"
+    CLSACT = "clsact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCapacity:
+    """How much this node may hold; what is full is named, and refuses what is new."""
+
+    flows: int = setting(
+        262144,
+        doc="entries of each family's flow table; a connection takes two",
+        minimum=1024,
+        maximum=16777216,
+    )
+    endpoints: int = setting(
+        4096, doc="addresses of workloads on this node", minimum=1, maximum=1048576
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """What the file says of this node. `devices` is None for `auto`: the uplinks by default route."""
+    """What the file says of this node. `devices` is None for `auto`."""
 
-    name: str
-    devices: tuple[str, ...] | None = None
-    pod_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
+    name: str = setting(
+        doc="this node's name; the same as its Node object's",
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+    )
+    devices: tuple[str, ...] | None = setting(
+        None,
+        doc="uplinks to attach to; auto: those that a default route leaves by",
+        none="auto",
+        pattern=r"^[^\s/:]{1,15}$",
+    )
+    pod_cidrs: tuple[IPv4Network | IPv6Network, ...] = setting(
+        (),
+        doc="networks that this node's pods have their addresses from; they must not overlap",
+        key="podCIDRs",
+    )
+    attach: AttachBy = setting(
+        AttachBy.AUTO,
+        doc="tcx: TCX links (Linux 6.6); clsact: filters of tc; auto: links where the kernel has them",
+    )
+    capacity: NodeCapacity = setting(NodeCapacity(), doc="sizes of the framework's own tables")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

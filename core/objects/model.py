@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from plait.core.errors import Position
+from plait.core.objects.document import Field
 
 Address = IPv4Address | IPv6Address
+
+Key = tuple[str, str, str]
+"""(kind, namespace, name): what an object is called in a store."""
+
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NAME_WORDS = "lower-case letters, digits, '-' and '.' (at most 253)"
+_INTERFACE = re.compile(r"[^\s/:%]{1,15}")
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+_KUBECTL_COPY = "kubectl.kubernetes.io/last-applied-configuration"
+_SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +38,19 @@ class Meta:
     annotations: Mapping[str, str] = field(default_factory=dict)
     uid: str = ""
 
+    @classmethod
+    def parse(cls, metadata: Field, *, namespaced: bool) -> Self:
+        """The copy of the whole document that kubectl keeps in an annotation is left out."""
+        namespace = metadata["namespace"].text("default", pattern=_NAME, words=_NAME_WORDS)
+        annotations = metadata["annotations"].strings()
+        return cls(
+            name=metadata["name"].text(pattern=_NAME, words=_NAME_WORDS),
+            namespace=namespace if namespaced else "",
+            labels=metadata["labels"].strings(),
+            annotations={key: annotations[key] for key in annotations if key != _KUBECTL_COPY},
+            uid=metadata["uid"].text(""),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Object:
@@ -29,12 +58,21 @@ class Object:
 
     api_version: ClassVar[str]
     kind: ClassVar[str]
+    namespaced: ClassVar[bool] = True
 
     meta: Meta
     at: Position | None = field(default=None, compare=False)
 
+    @classmethod
+    def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
+        """The object that a document describes; what is wrong is noted in its fields, not raised.
+
+        `meta` has been made of its metadata; `at` becomes the object's.
+        """
+        raise NotImplementedError(f"{cls.__name__} does not say how it is parsed")
+
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """(kind, namespace, name): unique in a store."""
         return (self.kind, self.meta.namespace, self.meta.name)
 
@@ -51,6 +89,15 @@ class ServicePort:
     protocol: str = "TCP"
     target: int | str | None = None
 
+    @classmethod
+    def parse(cls, port: Field) -> Self:
+        return cls(
+            port=port["port"].number(1, 65535),
+            name=port["name"].text(""),
+            protocol=port["protocol"].choice(PROTOCOLS, "TCP"),
+            target=_target(port["targetPort"]),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service(Object):
@@ -63,6 +110,24 @@ class Service(Object):
     cluster_ips: tuple[Address, ...] = ()
     ports: tuple[ServicePort, ...] = ()
 
+    @classmethod
+    def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
+        spec = document["spec"]
+        spec.require("a mapping")
+        ports = tuple(ServicePort.parse(port) for port in spec["ports"])
+        if len(ports) > 1:
+            for port in spec["ports"]:
+                port["name"].require("a name, as there is more than one port")
+        _refuse_twins(spec["ports"], "port", ((port.protocol, port.port) for port in ports))
+        _refuse_twins(spec["ports"], "name", (port.name for port in ports))
+        return cls(
+            meta=meta,
+            at=at,
+            type=spec["type"].choice(SERVICE_TYPES, "ClusterIP"),
+            cluster_ips=_cluster_ips(spec),
+            ports=ports,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlicePort:
@@ -71,6 +136,14 @@ class SlicePort:
     port: int
     name: str = ""
     protocol: str = "TCP"
+
+    @classmethod
+    def parse(cls, port: Field) -> Self:
+        return cls(
+            port=port["port"].number(1, 65535),
+            name=port["name"].text(""),
+            protocol=port["protocol"].choice(PROTOCOLS, "TCP"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +156,12 @@ class SliceEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSlice(Object):
-    """Backends of a service; `service` is the label kubernetes.io/service-name ('' when absent)."""
+    """Backends of a service; `service` is the label kubernetes.io/service-name ('' when absent).
+
+    A slice of names (addressType FQDN) has no backends here. Of an endpoint's addresses, which
+    Kubernetes says are interchangeable, the first is used. A port without a number stands for all
+    ports in Kubernetes; as a service's port has nothing to match there, it is left out.
+    """
 
     api_version: ClassVar[str] = "discovery.k8s.io/v1"
     kind: ClassVar[str] = "EndpointSlice"
@@ -91,6 +169,18 @@ class EndpointSlice(Object):
     service: str = ""
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[SlicePort, ...] = ()
+
+    @classmethod
+    def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
+        ports = tuple(SlicePort.parse(port) for port in document["ports"] if _numbered(port))
+        _refuse_twins(document["ports"], "name", (port.name for port in ports))
+        return cls(
+            meta=meta,
+            at=at,
+            service=meta.labels.get(_SERVICE_LABEL, ""),
+            endpoints=_slice_endpoints(document),
+            ports=ports,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,3 +193,69 @@ class Endpoint(Object):
     interface: str
     addresses: tuple[Address, ...]
     mac: str | None = None
+
+    @classmethod
+    def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
+        document.only("apiVersion", "kind", "metadata", "spec")
+        spec = document["spec"]
+        spec.only("interface", "addresses", "mac")
+        spec["addresses"].require("a list of IP addresses")
+        addresses = [item.address() for item in spec["addresses"]]
+        mac = spec["mac"]
+        return cls(
+            meta=meta,
+            at=at,
+            interface=spec["interface"].text(
+                pattern=_INTERFACE, words="the name of an interface (at most 15 characters)"
+            ),
+            addresses=tuple(address for address in addresses if address),
+            mac=mac.text("", pattern=_MAC, words="a MAC address such as 0a:58:0a:f4:01:0a") or None,
+        )
+
+
+KINDS: tuple[type[Object], ...] = (Service, EndpointSlice, Endpoint)
+"""The kinds of the core; plugins add theirs."""
+
+
+def _target(target: Field) -> int | str | None:
+    if isinstance(target.value, str):
+        return target.value
+    return None if target.value is None else target.number(1, 65535)
+
+
+def _cluster_ips(spec: Field) -> tuple[Address, ...]:
+    first, several = spec["clusterIP"], list(spec["clusterIPs"])
+    if several and first.value not in (None, several[0].value):
+        first.refuse(
+            f"clusterIP is '{first.value}'", f"expected clusterIPs[0], '{several[0].value}'"
+        )
+    given = (ip for ip in several or [first] if ip.value not in (None, "", "None"))
+    return tuple(address for address in (ip.address() for ip in given) if address)
+
+
+def _slice_endpoints(document: Field) -> tuple[SliceEndpoint, ...]:
+    address_type = document["addressType"].choice(ADDRESS_TYPES)
+    if address_type == "FQDN":
+        return ()
+    family = IPv4Address if address_type == "IPv4" else IPv6Address
+    endpoints = []
+    for endpoint in document["endpoints"]:
+        endpoint["addresses"].require("a list of IP addresses")
+        addresses = [address.address(family) for address in endpoint["addresses"]]
+        ready = endpoint["conditions"]["ready"].flag(True)
+        if addresses and addresses[0]:
+            endpoints.append(SliceEndpoint(address=addresses[0], ready=ready))
+    return tuple(endpoints)
+
+
+def _numbered(port: Field) -> bool:
+    return port["port"].value is not None
+
+
+def _refuse_twins(items: Iterable[Field], key: str, values: Iterable[Hashable]) -> None:
+    """Note a fault at `key` of each item whose value another item before it has, too."""
+    seen = set()
+    for item, value in zip(items, values, strict=False):
+        if value in seen:
+            item[key].refuse(f"{key} '{item[key].value}' is here twice", "expected a different one")
+        seen.add(value)

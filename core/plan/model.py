@@ -71,3 +71,14 @@ class Plan:
     tests: tuple[PacketTest, ...]
     sysctls: tuple[Sysctl, ...]
     kernel: Mapping[str, bool]
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The address families that the datapath has, of 4 and 6: those of the pods, else both."""
+        return families(self.config)
+
+
+def families(config: Config) -> tuple[int, ...]:
+    """The families of the node's pod networks; both when it names none."""
+    named = {network.version for network in config.node.pod_cidrs}
+    return tuple(sorted(named or {4, 6}))

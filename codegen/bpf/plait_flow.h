@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* A flow: one direction of one connection, decided once and applied to every packet.
+ *
+ * Both directions of a connection have an entry of their own, and each holds the whole tuple that
+ * its packets leave with, so the key of the other one (the peer) is that tuple turned around.
+ */
+#pragma once
+#include "plait_addr.h"
+
+enum plait_action {
+	PLAIT_ACTION_NONE, /* not decided yet: the reply's entry before the first reply */
+	PLAIT_ACTION_PASS, /* to the host's stack, or on to the pod when it comes from there */
+	PLAIT_ACTION_PEER, /* into the pod behind oif */
+	PLAIT_ACTION_NEIGH, /* out of oif to the next hop */
+};
+
+enum plait_flow_flag {
+	PLAIT_FLOW_REPLY = 1 << 0, /* the direction that answers */
+	PLAIT_FLOW_REWRITE = 1 << 1, /* the tuple that leaves differs from the one that comes */
+	PLAIT_FLOW_SETTLED = 1 << 2, /* no packet without SYN, FIN, RST changes the state */
+	PLAIT_FLOW_FIN_SEEN = 1 << 3, /* this direction has sent its FIN */
+};
+
+/* Connection states, with Linux conntrack's names; plait_timeouts has their idle times. */
+enum plait_state {
+	PLAIT_STATE_NONE,
+	PLAIT_STATE_SYN_SENT,
+	PLAIT_STATE_SYN_RECV,
+	PLAIT_STATE_ESTABLISHED,
+	PLAIT_STATE_FIN_WAIT,
+	PLAIT_STATE_CLOSE_WAIT,
+	PLAIT_STATE_LAST_ACK,
+	PLAIT_STATE_TIME_WAIT,
+	PLAIT_STATE_CLOSE,
+	PLAIT_STATE_UDP_UNREPLIED,
+	PLAIT_STATE_UDP_STREAM,
+	PLAIT_STATE_ICMP,
+	PLAIT_STATE_COUNT,
+};
+
+/* What core and fragments know of a flow, whatever its family. One cache line for IPv4, together
+ * with the tuple and the next hop that follow it in the table.
+ */
+struct plait_flow {
+	__u32 stamp; /* sum of the revisions it was decided from; 0: never decided */
+	__u16 deps[3]; /* slots of these revisions */
+	__u8 action; /* enum plait_action */
+	__u8 flags; /* enum plait_flow_flag */
+	__u8 state; /* enum plait_state */
+	__u8 pad;
+	__u16 mtu; /* of the way out, bytes from the IP header on */
+	__u32 oif; /* PEER, NEIGH: way out; else the zone that the other direction comes from */
+	__u32 seen; /* jiffies of the last packet */
+	__u64 packets;
+	__u64 bytes;
+};
+_Static_assert(sizeof(struct plait_flow) == 40, "leaves room for tuple and next hop in a line");
+
+/* A flow's key names where its packets enter: the host-side interface of a pod, or the outside
+ * (0), so that no pod reaches a flow of another one by forging its addresses.
+ */
+#define PLAIT_ZONE_OUTSIDE 0
+#define PLAIT_ZONE_PROTO(zone, proto) ((__u32)(zone) << 8 | (proto))
+
+struct plait_key4 {
+	plait_ip4 saddr;
+	plait_ip4 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u32 zone_proto; /* PLAIT_ZONE_PROTO */
+};
+_Static_assert(sizeof(struct plait_key4) == 16, "hashed as bytes: no hidden padding");
+
+struct plait_key6 {
+	plait_ip6 saddr;
+	plait_ip6 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u32 zone_proto;
+};
+_Static_assert(sizeof(struct plait_key6) == 40, "hashed as bytes: no hidden padding");
+
+struct plait_tuple4 {
+	plait_ip4 saddr;
+	plait_ip4 daddr;
+	__be16 sport;
+	__be16 dport;
+};
+
+struct plait_tuple6 {
+	plait_ip6 saddr;
+	plait_ip6 daddr;
+	__be16 sport;
+	__be16 dport;
+};
+
+/* Ethernet addresses of PEER, next hop of NEIGH. */
+struct plait_macs {
+	__u8 dst[6];
+	__u8 src[6];
+};
+
+union plait_via4 {
+	struct plait_macs macs;
+	plait_ip4 nexthop;
+};
+
+/* As in struct bpf_redir_neigh, so that the helper reads it in place. */
+struct plait_nexthop6 {
+	__u32 family;
+	plait_ip6 addr;
+};
+
+union plait_via6 {
+	struct plait_macs macs;
+	struct plait_nexthop6 nexthop;
+};

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Forgetting idle flows, inside the kernel: a program that the agent runs now and then.
+ *
+ * A connection is idle when both of its directions are. Under pressure (percent of the usual idle
+ * times, below 100) those that nobody has answered go first.
+ */
+#pragma once
+#include "plait_track.h"
+
+struct bpf_map;
+
+/* What the agent hands over and gets back (the program's context). */
+struct plait_gc_run {
+	__u64 jiffies; /* out: now */
+	__u32 hz; /* in: jiffies a second; 0 only counts */
+	__u32 percent; /* in: of the idle times of flows that are not established */
+	__u32 live; /* out: entries looked at and kept */
+	__u32 removed; /* out */
+};
+
+static __always_inline bool plait_is_idle(const struct plait_flow *flow, const struct plait_gc_run *run)
+{
+	__u64 timeout;
+
+	if (flow->state >= PLAIT_STATE_COUNT)
+		return true;
+	timeout = (__u64)plait_timeouts[flow->state] * run->hz;
+	if (flow->state != PLAIT_STATE_ESTABLISHED && flow->state != PLAIT_STATE_UDP_STREAM)
+		timeout = timeout * run->percent / 100;
+	return (__u32)run->jiffies - flow->seen > timeout;
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Parsing with nothing left out: options, extension headers, fragments, ICMP errors.
+ *
+ * The fast path reads the plain case by itself; everything else comes here. On return the packet's
+ * tuple is in pkt: for an ICMP error the tuple of the flow that the error is about, seen from
+ * the error's direction, so that it meets the entry which translates it.
+ */
+#pragma once
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include "plait_track.h"
+
+#define PLAIT_IP_MF 0x2000
+#define PLAIT_IP_DF 0x4000
+#define PLAIT_IP_OFFSET 0x1fff
+#define PLAIT_IP6_MF 0x1
+#define PLAIT_IP6_OFFSET 0xfff8
+
+#define PLAIT_LINEAR 256 /* bytes of headers that parsing may need */
+#define PLAIT_EXTENSIONS 6 /* IPv6 extension headers that are followed */
+#define PLAIT_HEADERS_MAX 200 /* bytes up to the transport header; longer chains are not ours */
+
+/* ICMP types and codes (RFC 792, RFC 4443); the kernel's header of them needs a C library. */
+enum plait_icmp_type {
+	ICMP_ECHOREPLY = 0,
+	ICMP_DEST_UNREACH = 3,
+	ICMP_ECHO = 8,
+	ICMP_TIME_EXCEEDED = 11,
+	ICMP_PARAMETERPROB = 12,
+	ICMPV6_DEST_UNREACH = 1,
+	ICMPV6_PKT_TOOBIG = 2,
+	ICMPV6_TIME_EXCEED = 3,
+	ICMPV6_PARAMPROB = 4,
+	ICMPV6_ECHO_REQUEST = 128,
+	ICMPV6_ECHO_REPLY = 129,
+};
+
+enum plait_icmp_code {
+	ICMP_HOST_UNREACH = 1,
+	ICMP_PORT_UNREACH = 3,
+	ICMP_FRAG_NEEDED = 4,
+	ICMPV6_ADDR_UNREACH = 3,
+	ICMPV6_PORT_UNREACH = 4,
+};
+
+struct plait_icmp {
+	__u8 type;
+	__u8 code;
+	__u16 check;
+	union {
+		__be16 id; /* of an echo */
+		__be32 info; /* the MTU, in "too big" */
+	};
+};
+
+struct plait_ports {
+	__be16 source;
+	__be16 dest;
+};
+
+struct plait_frag_header {
+	__u8 nexthdr;
+	__u8 reserved;
+	__be16 offset;
+	__be32 id;
+};
+
+struct plait_extension {
+	__u8 nexthdr;
+	__u8 length; /* in units of 8 bytes, without the first */
+};
+
+static __always_inline void *plait_at(struct __sk_buff *skb, __u32 offset, __u32 size)
+{
+	void *start = (void *)(long)skb->data + offset;
+
+	return start + size > (void *)(long)skb->data_end ? NULL : start;
+}
+
+static __always_inline bool plait_is_icmp(const struct plait_pkt *pkt)
+{
+	return pkt->proto == (pkt->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
+static __always_inline bool plait_is_icmp_error(__u8 family, __u8 type)
+{
+	if (family == 4)
+		return type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED ||
+		       type == ICMP_PARAMETERPROB;
+	return type == ICMPV6_DEST_UNREACH || type == ICMPV6_PKT_TOOBIG ||
+	       type == ICMPV6_TIME_EXCEED || type == ICMPV6_PARAMPROB;
+}
+
+static __always_inline bool plait_is_echo(__u8 family, __u8 type)
+{
+	if (family == 4)
+		return type == ICMP_ECHO || type == ICMP_ECHOREPLY;
+	return type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
+}
+
+/* The packet inside an ICMP error, turned around: the flow that goes back to its sender. */
+static __always_inline int plait_parse_quoted(struct plait_pkt *pkt)
+{
+	struct plait_addr from = pkt->saddr, receiver = pkt->daddr;
+	__u32 inner = pkt->l4 + sizeof(struct plait_icmp);
+	__u32 l4 = inner + (pkt->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	struct plait_ports *ports;
+
+	if (pkt->family == 4) {
+		struct iphdr *ip = plait_at(pkt->skb, inner, sizeof(*ip));
+
+		if (!ip || ip->ihl != 5 || ip->frag_off & bpf_htons(PLAIT_IP_OFFSET))
+			return PLAIT_SKIP;
+		pkt->proto = ip->protocol;
+		pkt->saddr = plait_widen4(ip->daddr);
+		pkt->daddr = plait_widen4(ip->saddr);
+	} else {
+		struct ipv6hdr *ip = plait_at(pkt->skb, inner, sizeof(*ip));
+
+		if (!ip)
+			return PLAIT_SKIP;
+		pkt->proto = ip->nexthdr;
+		__builtin_memcpy(&pkt->saddr, &ip->daddr, 16);
+		__builtin_memcpy(&pkt->daddr, &ip->saddr, 16);
+	}
+
+	if (!plait_addr_same(&receiver, &pkt->daddr))
+		return PLAIT_SKIP;
+	pkt->from_far_end = plait_addr_same(&from, &pkt->saddr);
+	pkt->kind = PLAIT_PACKET_ICMP_ERROR;
+	if (plait_is_icmp(pkt)) {
+		struct plait_icmp *echo = plait_at(pkt->skb, l4, sizeof(*echo));
+
+		if (!echo || !plait_is_echo(pkt->family, echo->type))
+			return PLAIT_SKIP;
+		pkt->sport = pkt->dport = echo->id;
+		return PLAIT_NEXT;
+	}
+	if (pkt->proto != IPPROTO_TCP && pkt->proto != IPPROTO_UDP)
+		return PLAIT_SKIP;
+	ports = plait_at(pkt->skb, l4, sizeof(*ports));
+	if (!ports)
+		return PLAIT_SKIP;
+	pkt->sport = ports->dest;
+	pkt->dport = ports->source;
+	return PLAIT_NEXT;
+}
+
+static __always_inline int plait_parse_transport(struct plait_pkt *pkt)
+{
+	pkt->header = pkt->l4 - ETH_HLEN + sizeof(struct udphdr);
+
+	if (pkt->proto == IPPROTO_TCP) {
+		struct tcphdr *tcp = plait_at(pkt->skb, pkt->l4, sizeof(*tcp));
+
+		if (!tcp)
+			return PLAIT_SKIP;
+		pkt->sport = tcp->source;
+		pkt->dport = tcp->dest;
+		pkt->tcp_flags = ((__u8 *)tcp)[13];
+		pkt->header = pkt->l4 - ETH_HLEN + tcp->doff * 4;
+		return PLAIT_NEXT;
+	}
+	if (pkt->proto == IPPROTO_UDP) {
+		struct udphdr *udp = plait_at(pkt->skb, pkt->l4, sizeof(*udp));
+
+		if (!udp)
+			return PLAIT_SKIP;
+		pkt->sport = udp->source;
+		pkt->dport = udp->dest;
+		return PLAIT_NEXT;
+	}
+	if (plait_is_icmp(pkt)) {
+		struct plait_icmp *icmp = plait_at(pkt->skb, pkt->l4, sizeof(*icmp));
+
+		if (!icmp)
+			return PLAIT_SKIP;
+		if (plait_is_icmp_error(pkt->family, icmp->type))
+			return plait_parse_quoted(pkt);
+		if (!plait_is_echo(pkt->family, icmp->type))
+			return PLAIT_SKIP;
+		pkt->sport = pkt->dport = icmp->id;
+		return PLAIT_NEXT;
+	}
+	return PLAIT_SKIP;
+}
+
+/* Fragments follow their first one, which alone has the ports. */
+static __always_inline int plait_parse_fragment(struct plait_pkt *pkt, __u32 id, bool first)
+{
+	struct plait_frag_key key = {
+		.saddr = pkt->saddr,
+		.daddr = pkt->daddr,
+		.id = id,
+		.zone_proto = PLAIT_ZONE_PROTO(pkt->zone, pkt->proto),
+	};
+	struct plait_frag_ports *known;
+
+	if (first) {
+		struct plait_frag_ports ports;
+		int verdict = plait_parse_transport(pkt);
+
+		if (verdict != PLAIT_NEXT || pkt->kind == PLAIT_PACKET_ICMP_ERROR)
+			return PLAIT_SKIP;
+		ports.sport = pkt->sport;
+		ports.dport = pkt->dport;
+		bpf_map_update_elem(&plait_frags, &key, &ports, BPF_ANY);
+		return PLAIT_NEXT;
+	}
+
+	known = bpf_map_lookup_elem(&plait_frags, &key);
+	if (!known)
+		return PLAIT_SKIP;
+	pkt->kind = PLAIT_PACKET_FRAGMENT;
+	pkt->sport = known->sport;
+	pkt->dport = known->dport;
+	return PLAIT_NEXT;
+}
+
+static __always_inline int plait_parse4(struct plait_pkt *pkt)
+{
+	struct iphdr *ip = plait_at(pkt->skb, ETH_HLEN, sizeof(*ip));
+	__u16 fragment;
+
+	if (!ip || ip->version != 4 || ip->ihl < 5)
+		return PLAIT_SKIP;
+	if (plait_unroutable4(ip->daddr) || plait_unroutable4(ip->saddr))
+		return PLAIT_SKIP;
+	pkt->saddr = plait_widen4(ip->saddr);
+	pkt->daddr = plait_widen4(ip->daddr);
+	pkt->proto = ip->protocol;
+	pkt->l4 = ETH_HLEN + ip->ihl * 4;
+
+	fragment = bpf_ntohs(ip->frag_off);
+	if (fragment & (PLAIT_IP_MF | PLAIT_IP_OFFSET))
+		return plait_parse_fragment(pkt, ip->id, !(fragment & PLAIT_IP_OFFSET));
+	return plait_parse_transport(pkt);
+}
+
+static __always_inline int plait_parse6(struct plait_pkt *pkt)
+{
+	struct ipv6hdr *ip = plait_at(pkt->skb, ETH_HLEN, sizeof(*ip));
+	__u32 offset = ETH_HLEN + sizeof(*ip);
+	struct plait_frag_header frag = {};
+	bool fragmented = false;
+	int i;
+
+	if (!ip || ip->version != 6)
+		return PLAIT_SKIP;
+	__builtin_memcpy(&pkt->saddr, &ip->saddr, 16);
+	__builtin_memcpy(&pkt->daddr, &ip->daddr, 16);
+	if (plait_unroutable6(pkt->daddr) || plait_unroutable6(pkt->saddr))
+		return PLAIT_SKIP;
+	pkt->proto = ip->nexthdr;
+
+	for (i = 0; i < PLAIT_EXTENSIONS; i++) {
+		struct plait_extension *ext;
+
+		if (pkt->proto == IPPROTO_FRAGMENT) {
+			struct plait_frag_header *header = plait_at(pkt->skb, offset, sizeof(frag));
+
+			if (!header)
+				return PLAIT_SKIP;
+			frag = *header;
+			fragmented = true;
+			pkt->proto = frag.nexthdr;
+			offset += sizeof(frag);
+			if (frag.offset & bpf_htons(PLAIT_IP6_OFFSET))
+				break;
+			continue;
+		}
+		if (pkt->proto != IPPROTO_HOPOPTS && pkt->proto != IPPROTO_ROUTING &&
+		    pkt->proto != IPPROTO_DSTOPTS)
+			break;
+		ext = plait_at(pkt->skb, offset, sizeof(*ext));
+		if (!ext)
+			return PLAIT_SKIP;
+		pkt->proto = ext->nexthdr;
+		offset += (ext->length + 1) * 8;
+		if (offset > PLAIT_HEADERS_MAX)
+			return PLAIT_SKIP;
+	}
+	pkt->l4 = offset;
+
+	if (fragmented && frag.offset & bpf_htons(PLAIT_IP6_OFFSET | PLAIT_IP6_MF))
+		return plait_parse_fragment(pkt, frag.id,
+					    !(frag.offset & bpf_htons(PLAIT_IP6_OFFSET)));
+	return plait_parse_transport(pkt);
+}

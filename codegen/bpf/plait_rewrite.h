@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Rewriting addresses and ports: inline for the plain packet, by helpers for all others. */
+#pragma once
+#include <bpf/bpf_core_read.h>
+#include "plait_parse.h"
+
+/* How the kernel holds a packet's transport checksum (include/linux/skbuff.h). */
+enum plait_ip_summed {
+	PLAIT_CSUM_NONE, /* complete, in the packet */
+	PLAIT_CSUM_UNNECESSARY, /* the same, and verified */
+	PLAIT_CSUM_COMPLETE, /* the same, and the sum of the whole packet is in the skb */
+	PLAIT_CSUM_PARTIAL, /* the pseudo header's only: the device is to complete it */
+	PLAIT_CSUM_UNKNOWN, /* the kernel is too old to tell: use helpers */
+};
+
+struct sk_buff___plait {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+extern void *bpf_cast_to_kern_ctx(void *obj) __weak __ksym;
+
+static __always_inline enum plait_ip_summed plait_ip_summed(struct __sk_buff *skb)
+{
+	struct sk_buff___plait *kernel_skb;
+
+	if (!bpf_cast_to_kern_ctx)
+		return PLAIT_CSUM_UNKNOWN;
+	kernel_skb = bpf_cast_to_kern_ctx(skb);
+	return BPF_CORE_READ_BITFIELD(kernel_skb, ip_summed);
+}
+
+/* One's complement sums, source: RFC 1071, and RFC 1624 for updates. */
+static __always_inline __u16 plait_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+static __always_inline __u16 plait_csum_adjust(__u16 check, __u64 diff)
+{
+	return ~plait_fold((__u16)~check + diff);
+}
+
+static __always_inline __u64 plait_diff_word(__u32 from, __u32 to)
+{
+	return (__u64)(__u32)~from + to;
+}
+
+static __always_inline __u64 plait_diff4(plait_ip4 from, plait_ip4 to)
+{
+	return plait_diff_word(from, to);
+}
+
+static __always_inline __u64 plait_diff6(plait_ip6 from, plait_ip6 to)
+{
+	return plait_diff_word(from.w[0], to.w[0]) + plait_diff_word(from.w[1], to.w[1]) +
+	       plait_diff_word(from.w[2], to.w[2]) + plait_diff_word(from.w[3], to.w[3]);
+}
+
+/* The transport checksum of a packet whose addresses changed by `addresses` and ports by `ports`.
+ * A partial one covers the addresses only, and is not complemented yet. Zero means none in UDP.
+ */
+static __always_inline void plait_fix_transport(__u16 *check, bool udp, __u64 addresses,
+						__u64 ports, enum plait_ip_summed summed)
+{
+	if (summed == PLAIT_CSUM_PARTIAL) {
+		*check = plait_fold(*check + addresses);
+		return;
+	}
+	if (udp && !*check)
+		return;
+	*check = plait_csum_adjust(*check, addresses + ports);
+	if (udp && !*check)
+		*check = 0xffff;
+}
+
+static __always_inline __u32 plait_transport_check(const struct plait_pkt *pkt)
+{
+	return pkt->l4 + (pkt->proto == IPPROTO_TCP ? offsetof(struct tcphdr, check) :
+						      offsetof(struct udphdr, check));
+}

@@ -1,0 +1,143 @@
+"""C to BPF objects: clang, in parallel, behind a cache that is addressed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from plait.core.errors import PlaitError, Position, SystemProblem, raise_all
+
+LIBRARY = Path(__file__).parent / "bpf"
+"""The C library that every program includes."""
+
+COMPILERS = ("clang-19", "clang-20", "clang-18", "clang-17", "clang-16", "clang-15", "clang")
+
+FLAGS = (
+    *("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-std=gnu11"),
+    *("-Wall", "-Wextra", "-Wshadow", "-Werror", "-Wno-unused-command-line-argument"),
+    *("-fno-color-diagnostics", "-fno-caret-diagnostics", "-fdebug-compilation-dir=."),
+)
+
+_MESSAGE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?:fatal )?error: (?P<text>.*)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """Objects by program name, how many came from the cache, and what went wrong beside them."""
+
+    objects: Mapping[str, bytes]
+    cached: int
+    warnings: tuple[str, ...] = ()
+
+
+def compile_sources(
+    sources: Mapping[str, str], headers: Sequence[Path], cache: Path, owners: Mapping[str, str]
+) -> Compiled:
+    """Compile each source; `headers` are the plugins' folders, `owners` maps a header to its plugin.
+
+    Raises PlaitError at the plugin's own file and line, SystemProblem without a compiler. A cache
+    that cannot be written costs time, not the result: it becomes a warning.
+    """
+    folders = (LIBRARY, *headers)
+    keys = {name: _key(source, folders) for name, source in sources.items()}
+    objects = {name: data for name, key in keys.items() if (data := _read(cache / key)) is not None}
+    missing = [name for name in sources if name not in objects]
+    warnings: list[str] = []
+    if missing:
+        compiler = find_compiler()
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            runs = [pool.submit(_compile, compiler, n, sources[n], folders, owners) for n in missing]
+        raise_all(error for run in runs if isinstance(error := run.exception(), PlaitError))
+        for name, run in zip(missing, runs, strict=True):
+            objects[name] = run.result()
+            try:
+                _write(cache / keys[name], objects[name])
+            except OSError as error:
+                warnings.append(f"the compile cache cannot be written: {error}")
+    return Compiled(
+        objects={name: objects[name] for name in sources},
+        cached=len(sources) - len(missing),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def find_compiler() -> str:
+    """Path of clang: $PLAIT_CLANG, else the newest that BPF is tested with."""
+    names = (os.environ["PLAIT_CLANG"],) if "PLAIT_CLANG" in os.environ else COMPILERS
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    raise SystemProblem(
+        f"no clang: none of {', '.join(names)} is installed",
+        hint="apt-get install clang-19 libbpf-dev",
+    )
+
+
+def _key(source: str, folders: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for text in (*FLAGS, *_compiler_identity(), source):
+        digest.update(text.encode() + b"\0")
+    for header in sorted(path for folder in folders for path in folder.glob("*.h")):
+        digest.update(str(header).encode() + b"\0" + header.read_bytes() + b"\0")
+    return digest.hexdigest() + ".o"
+
+
+def _compiler_identity() -> tuple[str, ...]:
+    """What tells one compiler from another without running it: its file and that file's age."""
+    try:
+        compiler = Path(find_compiler()).resolve()
+    except SystemProblem:
+        return ()
+    return (str(compiler), str(compiler.stat().st_mtime_ns))
+
+
+def _compile(
+    compiler: str, name: str, source: str, folders: Sequence[Path], owners: Mapping[str, str]
+) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="plait-") as scratch:
+        path = Path(scratch) / f"{name}.c"
+        path.write_text(source, encoding="utf-8")
+        includes = [f"-I{folder}" for folder in folders]
+        system = f"-I/usr/include/{platform.machine()}-linux-gnu"
+        command = [compiler, *FLAGS, *includes, system, "-c", path.name, "-o", f"{name}.o"]
+        run = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise _explain(name, run.stderr, owners)
+        return path.with_suffix(".o").read_bytes()
+
+
+def _explain(name: str, messages: str, owners: Mapping[str, str]) -> PlaitError:
+    for line in messages.splitlines():
+        if match := _MESSAGE.match(line):
+            file = Path(match["file"])
+            at = Position(file=file, line=int(match["line"]), column=int(match["column"]))
+            owner = owners.get(file.name)
+            whose = f"plugin {owner!r}" if owner else f"generated program {name}"
+            return PlaitError(f"{whose} does not compile: {match['text']}", at=at)
+    return SystemProblem(f"clang failed on {name}: {messages.strip() or 'no message'}")
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

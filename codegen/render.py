@@ -1,0 +1,85 @@
+"""Plan to C: the glue around the plugins' headers, one file per hook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import jinja2
+
+from plait.core.api.contract import Hook, Stage
+from plait.core.plan.model import HookPlan, Plan, Step
+
+GC = "plait_gc"
+"""Name of the program that forgets idle flows; not attached, but run by the agent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What the engine must know of a hook.
+
+    `zone` is the C expression for where its packets enter (plait_flow.h), `owner` the address by
+    which a new flow is an endpoint's (none: the fragments say so themselves), `to_pod` whether the
+    packets are on their way into a pod already.
+    """
+
+    zone: str
+    owner: str | None
+    to_pod: bool
+
+
+PLACES = {
+    Hook.NETDEV_INGRESS: Place(zone="PLAIT_ZONE_OUTSIDE", owner=None, to_pod=False),
+    Hook.POD_EGRESS: Place(zone="skb->ifindex", owner="saddr", to_pod=False),
+    Hook.POD_INGRESS: Place(zone="PLAIT_ZONE_OUTSIDE", owner="daddr", to_pod=True),
+}
+
+CALLS = {
+    "admit": (Stage.ADMIT,),
+    "service": (Stage.SERVICE,),
+    "policy": (Stage.IDENTITY, Stage.POLICY),
+    "route": (Stage.ROUTE, Stage.ENCRYPT),
+    "apply": (Stage.APPLY,),
+}
+"""The engine's calls into the stages: replies skip service and policy, so these stand alone."""
+
+
+def render(plan: Plan) -> dict[str, str]:
+    """C source by program name; the same plan gives the same bytes."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("plait.codegen"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - C, not HTML
+    )
+    hook_template = environment.get_template("hook.c.j2")
+    sources = {hook.hook.value: hook_template.render(_hook(plan, hook)) for hook in plan.hooks}
+    gc_template = environment.get_template("gc.c.j2")
+    sources[GC] = gc_template.render(
+        plan=plan, headers=_headers(plan, ()), families=plan.families
+    )
+    return sources
+
+
+def _hook(plan: Plan, hook: HookPlan) -> dict[str, object]:
+    stages = [(call, _steps(hook, stages)) for call, stages in CALLS.items()]
+    return {
+        "plan": plan,
+        "hook": hook,
+        "headers": _headers(plan, hook.steps),
+        "families": plan.families,
+        "stages": stages,
+        "attachment": PLACES[hook.hook],
+        "per_packet": bool(_steps(hook, (Stage.ADMIT, Stage.APPLY))),
+    }
+
+
+def _steps(hook: HookPlan, stages: Iterable[Stage]) -> tuple[Step, ...]:
+    wanted = tuple(stages)
+    return tuple(step for step in hook.steps if step.stage in wanted)
+
+
+def _headers(plan: Plan, steps: Iterable[Step]) -> tuple[str, ...]:
+    parts = (part.header for part in plan.parts)
+    fragments = (step.fragment.header for step in steps)
+    return tuple(sorted({*parts, *fragments}))

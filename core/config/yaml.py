@@ -1,0 +1,167 @@
+"""YAML text to plain data, fast; where a value stands is worked out only when a message needs it.
+
+Plain scalars follow YAML 1.2 (the core schema), not PyYAML's YAML 1.1: `no`, `12:34:56` and
+`2024-01-01` are text, and `010` is not quietly eight.
+"""
+
+import re
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.reader import ReaderError
+
+from plait.core.errors import PlaitError, Position
+
+DataPath = tuple[str | int, ...]
+"""The keys and list indexes (from 0) that lead from a document's top to a value."""
+
+
+def load(text: str, file: Path, *, first_line: int = 1) -> object:
+    """The one document in `text` as dicts, lists, str, int, float, bool and None.
+
+    `first_line` is the line of `file` on which `text` begins (see `split_documents`). Raises
+    `PlaitError` at the position of broken YAML, or of a key that a mapping has twice.
+    """
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise _refusal(error, text, file, first_line) from error
+    finally:
+        loader.dispose()
+
+
+def locate(
+    text: str, file: Path, path: DataPath, *, key: bool = False, first_line: int = 1
+) -> Position:
+    """Where the value at `path` stands; with `key`, where the last key of `path` does.
+
+    A path that leads nowhere is followed as far as it goes. `text` has been through `load`.
+    """
+    loader = _Loader(text)
+    try:
+        place: yaml.Node | None = loader.get_single_node()
+    finally:
+        loader.dispose()
+    for depth, part in enumerate(path, start=1):
+        found = _child(place, part)
+        if found is None:
+            break
+        key_node, value_node = found
+        place = key_node if key and depth == len(path) else value_node
+    return _position(place, file, first_line)
+
+
+def split_documents(text: str) -> list[tuple[int, str]]:
+    """The documents of a stream as (first line, text), cut at lines that begin with `---`.
+
+    Nothing is parsed: YAML allows `---` at the start of a line nowhere else. A document may hold
+    only comments; then it loads as None.
+    """
+    starts = [0]
+    cut = text.find("\n---")
+    while cut >= 0:
+        if text[cut + 4 : cut + 5] in ("", " ", "\t", "\r", "\n"):
+            starts.append(cut + 1)
+        cut = text.find("\n---", cut + 4)
+    return [document for document in _numbered(text, starts) if not document[1].isspace()]
+
+
+def _numbered(text: str, starts: list[int]) -> Iterator[tuple[int, str]]:
+    line = 1
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        yield line, text[start:end]
+        line += text.count("\n", start, end)
+
+
+class _Loader(yaml.CSafeLoader):
+    """libyaml's parser with YAML 1.2 scalars, which refuses a key that stands twice."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._checked: set[yaml.Node] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        # A node comes here again when `<<` merges it elsewhere, by then with keys of others.
+        if node not in self._checked:
+            self._checked.add(node)
+            _refuse_twins(node)
+        super().flatten_mapping(node)
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?", list("-+0123456789")),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first
+    )
+
+
+def _refuse_twins(node: yaml.MappingNode) -> None:
+    seen: set[tuple[str, Hashable]] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            name = (key.tag, key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key.value}' stands here a second time", key.start_mark
+                )
+            seen.add(name)
+
+
+def _refusal(error: yaml.YAMLError, text: str, file: Path, first_line: int) -> PlaitError:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        at = Position(file=file, line=mark.line + first_line, column=mark.column + 1)
+        what = ", ".join(part for part in (error.problem, error.context) if part)
+        return PlaitError(what, at=at)
+    if isinstance(error, ReaderError):
+        before = text.encode()[: error.position].decode(errors="ignore")
+        at = Position(
+            file=file,
+            line=before.count("\n") + first_line,
+            column=len(before) - before.rfind("\n"),
+        )
+        return PlaitError(error.reason, at=at)
+    return PlaitError(str(error), at=Position(file=file, line=first_line))
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:
+    """The key node (None in a list) and the value node of one step, or None when there is none."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+        return (None, node.value[part]) if part < len(node.value) else None
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for key, value in node.value:
+        if key.value == str(part):
+            return key, value
+    merged = (_child(source, part) for source in _merge_sources(node))
+    return next((found for found in merged if found), None)
+
+
+def _merge_sources(node: yaml.MappingNode) -> list[Any]:
+    sources: list[Any] = []
+    for key, value in node.value:
+        if key.tag == "tag:yaml.org,2002:merge":
+            sources += value.value if isinstance(value, yaml.SequenceNode) else [value]
+    return sources
+
+
+def _position(node: yaml.Node | None, file: Path, first_line: int) -> Position:
+    if node is None:
+        return Position(file=file, line=first_line)
+    start, end = node.start_mark, node.end_mark
+    one_line = isinstance(node, yaml.ScalarNode) and start.line == end.line
+    return Position(
+        file=file,
+        line=start.line + first_line,
+        column=start.column + 1,
+        width=max(end.column - start.column, 1) if one_line else 1,
+    )

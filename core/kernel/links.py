@@ -1,0 +1,292 @@
+"""Attaches programs to devices, in one of two ways that look alike from outside.
+
+An attachment is known by its pin, a path on bpffs, and is adopted from it after a restart. The
+name of a pin must not contain a dot, which bpffs refuses. All calls concern the calling thread's
+network namespace.
+
+- TCX (Linux 6.6 and later): a pinned bpf link. It is appended: programs that are there before
+  run before, and those that let a packet through for good (TCX_PASS) hide it from Plait, as they
+  would hide it from any other program behind them.
+- CLSACT: a cls_bpf filter behind those of others. There is no link to pin; the pin is a symbolic
+  link that spells out the place.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from plait.core.kernel import clsact, libbpf
+
+_TCX_INGRESS = 46
+_TCX_EGRESS = 47
+_GONE = (errno.ENODEV, errno.ENOLINK)
+_QDISC_MARK = "clsact_"
+
+
+class Mechanism(StrEnum):
+    """How a program is attached to a device."""
+
+    TCX = "tcx"
+    CLSACT = "clsact"
+
+
+class Direction(StrEnum):
+    """Which packets a program sees: those that the device receives, or those that it sends."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A network device of this namespace. The name is for people; the index decides."""
+
+    name: str
+    ifindex: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A place on a device where Plait has a program."""
+
+    device: Device
+    direction: Direction
+    mechanism: Mechanism
+    pin: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedProgram:
+    """A program on a device, whoever put it there."""
+
+    mechanism: Mechanism
+    program_id: int
+    name: str
+
+
+class DeviceGone(Exception):
+    """The device has vanished."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(f"device {device.name} is gone")
+        self.device = device
+
+
+def attach(
+    program_fd: int, device: Device, direction: Direction, mechanism: Mechanism, pin: Path
+) -> Attachment:
+    """Attach a program and pin the attachment.
+
+    DeviceGone; FileExistsError when the pin or, with CLSACT, the place is taken. Then nothing
+    has changed.
+    """
+    place = Attachment(device=device, direction=direction, mechanism=mechanism, pin=pin)
+    with _device_may_vanish(device):
+        if mechanism is Mechanism.TCX:
+            _attach_tcx(program_fd, place)
+        else:
+            _attach_clsact(program_fd, place)
+    return place
+
+
+def update(attachment: Attachment, program_fd: int) -> None:
+    """Put another program in place, atomically: each packet meets either. DeviceGone."""
+    with _device_may_vanish(attachment.device):
+        if attachment.mechanism is Mechanism.TCX:
+            with _pinned_link(attachment.pin) as link:
+                libbpf.link_update(link, program_fd)
+        else:
+            clsact.replace_filter(
+                program_fd, attachment.device.ifindex, _parent(attachment.direction)
+            )
+
+
+def detach(attachment: Attachment) -> None:
+    """Take the program off, and the pin away; what is gone already does not matter.
+
+    A clsact qdisc goes, too, if Plait made it and nobody has a filter in it.
+    """
+    if attachment.mechanism is Mechanism.TCX:
+        with suppress(FileNotFoundError), _pinned_link(attachment.pin) as link:
+            # Removing the pin would detach later, at some moment of the kernel's choice.
+            libbpf.link_detach(link)
+    else:
+        _detach_clsact(attachment)
+    attachment.pin.unlink(missing_ok=True)
+
+
+def adopt(pin: Path) -> Attachment | None:
+    """The attachment that is pinned there; None, and no pin any more, when it is gone."""
+    place = _read_clsact_pin(pin) if pin.is_symlink() else _read_tcx_pin(pin)
+    if place is None:
+        pin.unlink(missing_ok=True)
+    return place
+
+
+def adopt_all(folder: Path) -> tuple[Attachment, ...]:
+    """The attachments pinned in a folder, by name of their pins."""
+    pins = sorted(pin for pin in folder.iterdir() if not pin.name.startswith(_QDISC_MARK))
+    return tuple(place for pin in pins if (place := adopt(pin)))
+
+
+def program_id(attachment: Attachment) -> int | None:
+    """The id of the program that is in place, or None when none is."""
+    if attachment.mechanism is Mechanism.TCX:
+        with suppress(FileNotFoundError), _pinned_link(attachment.pin) as link:
+            return libbpf.link_info(link).program_id
+        return None
+    found = clsact.filters(attachment.device.ifindex, _parent(attachment.direction))
+    return next((there.program_id for there in found if there.ours), None)
+
+
+def programs_on(device: Device, direction: Direction) -> tuple[AttachedProgram, ...]:
+    """All programs on a device, other people's too, in the order in which they run. DeviceGone."""
+    return (*_tcx_programs(device, direction), *_clsact_programs(device, direction))
+
+
+# ---------------------------------------------------------------------------------------- TCX
+
+
+def _attach_tcx(program_fd: int, place: Attachment) -> None:
+    link = libbpf.link_create(program_fd, place.device.ifindex, _attach_type(place.direction))
+    try:
+        libbpf.pin(link, place.pin)
+    finally:
+        os.close(link)  # without a pin, this detaches
+
+
+def _read_tcx_pin(pin: Path) -> Attachment | None:
+    with suppress(FileNotFoundError), _pinned_link(pin) as link:
+        info = libbpf.link_info(link)
+        device = _device(info.ifindex)
+        if device:
+            egress = info.attach_type == _TCX_EGRESS
+            direction = Direction.EGRESS if egress else Direction.INGRESS
+            return Attachment(device=device, direction=direction, mechanism=Mechanism.TCX, pin=pin)
+    return None
+
+
+def _tcx_programs(device: Device, direction: Direction) -> Iterator[AttachedProgram]:
+    try:
+        ids = libbpf.programs_on(device.ifindex, _attach_type(direction))
+    except OSError as error:
+        if error.errno in _GONE:
+            raise DeviceGone(device) from None
+        if error.errno == errno.EINVAL:  # a kernel without TCX
+            return
+        raise
+    for number in ids:
+        yield from _named(Mechanism.TCX, number)
+
+
+def _attach_type(direction: Direction) -> int:
+    return _TCX_INGRESS if direction is Direction.INGRESS else _TCX_EGRESS
+
+
+@contextmanager
+def _pinned_link(pin: Path) -> Iterator[int]:
+    link = libbpf.pinned(pin)
+    try:
+        yield link
+    finally:
+        os.close(link)
+
+
+# ------------------------------------------------------------------------------------- CLSACT
+
+
+def _attach_clsact(program_fd: int, place: Attachment) -> None:
+    ifindex = place.device.ifindex
+    made = clsact.add_qdisc(ifindex)
+    if made:
+        _qdisc_mark(place).symlink_to(place.device.name)
+    # The pin goes first: whatever interrupts us, no filter stays behind that nobody knows of.
+    place.pin.symlink_to(f"clsact/{ifindex}/{place.direction}")
+    try:
+        clsact.add_filter(program_fd, ifindex, _parent(place.direction))
+    except OSError:
+        place.pin.unlink()
+        _drop_qdisc(place)
+        raise
+
+
+def _detach_clsact(place: Attachment) -> None:
+    try:
+        clsact.remove_filter(place.device.ifindex, _parent(place.direction))
+    except OSError as error:
+        if error.errno not in (*_GONE, errno.ENOENT, errno.EINVAL):
+            raise
+    _drop_qdisc(place)
+
+
+def _drop_qdisc(place: Attachment) -> None:
+    mark = _qdisc_mark(place)
+    if not mark.is_symlink():
+        return
+    try:
+        if clsact.remove_unused_qdisc(place.device.ifindex):
+            mark.unlink()
+    except OSError as error:
+        if error.errno not in (*_GONE, errno.ENOENT, errno.EINVAL):
+            raise
+        mark.unlink()
+
+
+def _qdisc_mark(place: Attachment) -> Path:
+    """A symbolic link that is there while the device has a qdisc of our making."""
+    return place.pin.with_name(f"{_QDISC_MARK}{place.device.ifindex}")
+
+
+def _read_clsact_pin(pin: Path) -> Attachment | None:
+    _, ifindex, direction = pin.readlink().parts
+    device = _device(int(ifindex))
+    if device is None:
+        return None
+    place = Attachment(
+        device=device, direction=Direction(direction), mechanism=Mechanism.CLSACT, pin=pin
+    )
+    return place if program_id(place) is not None else None
+
+
+def _clsact_programs(device: Device, direction: Direction) -> Iterator[AttachedProgram]:
+    for found in clsact.filters(device.ifindex, _parent(direction)):
+        yield from _named(Mechanism.CLSACT, found.program_id)
+
+
+def _parent(direction: Direction) -> clsact.Parent:
+    return clsact.Parent.INGRESS if direction is Direction.INGRESS else clsact.Parent.EGRESS
+
+
+# --------------------------------------------------------------------------------------- both
+
+
+def _named(mechanism: Mechanism, number: int) -> Iterator[AttachedProgram]:
+    with suppress(FileNotFoundError):  # detached and freed since it was listed
+        fd = libbpf.program_by_id(number)
+        try:
+            name = libbpf.program_info(fd).name
+        finally:
+            os.close(fd)
+        yield AttachedProgram(mechanism=mechanism, program_id=number, name=name)
+
+
+def _device(ifindex: int) -> Device | None:
+    try:
+        return Device(name=socket.if_indextoname(ifindex), ifindex=ifindex)
+    except OSError:
+        return None
+
+
+@contextmanager
+def _device_may_vanish(device: Device) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _GONE:
+            raise DeviceGone(device) from error
+        raise

@@ -1,0 +1,98 @@
+"""What the kernel's verifier said, put as an error that names the plugin, the file and the line."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from plait.core.errors import PlaitError, Position
+from plait.core.kernel.bpfobject import VerifierRefused
+
+# Linux 6.10 and later end a source line with its place; a file is given by its base name.
+_SOURCE = re.compile(r"; (?P<text>.*?)(?: @ (?P<file>[^ ]+):(?P<line>\d+))?")
+_STATISTICS = re.compile(r"processed (?P<count>\d+) insns .*")
+_INSTRUCTION = re.compile(r"(\d+: |from \d+ to \d+).*")
+_TOO_COMPLEX = ("BPF program is too large", "The sequence of", "too complex")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """A C header, and the plugin that it belongs to ('core' for the framework's own)."""
+
+    plugin: str
+    path: Path
+
+
+def explain(refused: VerifierRefused, headers: Mapping[str, Header]) -> PlaitError:
+    """The error to show when a program is refused; `headers` is by base name.
+
+    It says the verifier's last words, at the last source line that it looked at before.
+    """
+    lines = [line.strip() for line in refused.log.splitlines() if line.strip()]
+    reason = _last_words(lines)
+    header, at = _place(lines, headers)
+    blamed = f"plugin {header.plugin}: " if header else ""
+    complexity = any(words in reason for words in _TOO_COMPLEX)
+    return PlaitError(
+        f"{blamed}the kernel's verifier refused {refused.program}: {reason}",
+        at=at,
+        expected=f"fewer instructions on its paths ({_cost(lines)})" if complexity else None,
+        hint="shorten a loop, or use bpf_loop()" if complexity else None,
+    )
+
+
+def _last_words(lines: list[str]) -> str:
+    """The last line that is neither source, instruction nor statistics."""
+    for line in reversed(lines):
+        if not any(kind.fullmatch(line) for kind in (_SOURCE, _STATISTICS, _INSTRUCTION)):
+            return line
+    return "it gave no reason"
+
+
+def _cost(lines: list[str]) -> str:
+    for line in reversed(lines):
+        if found := _STATISTICS.fullmatch(line):
+            return f"processed {found['count']}"
+    return "unknown"
+
+
+def _place(
+    lines: list[str], headers: Mapping[str, Header]
+) -> tuple[Header | None, Position | None]:
+    found = next((m for line in reversed(lines) if (m := _SOURCE.fullmatch(line))), None)
+    if found is None:
+        return None, None
+    if found["file"] is None:
+        return _search(found["text"], headers)
+    header = headers.get(Path(found["file"]).name)
+    path = header.path if header else Path(found["file"])
+    return header, _position(path, int(found["line"]), found["text"])
+
+
+def _search(text: str, headers: Mapping[str, Header]) -> tuple[Header | None, Position | None]:
+    """The place of a line known by its text only, if exactly one header has it."""
+    places = [
+        (header, number)
+        for header in headers.values()
+        for number, line in _lines(header.path)
+        if line.strip() == text
+    ]
+    if len(places) != 1:
+        return None, None
+    header, number = places[0]
+    return header, _position(header.path, number, text)
+
+
+def _position(path: Path, number: int, text: str) -> Position:
+    source = dict(_lines(path)).get(number, "")
+    column = max(source.find(text), 0) + 1
+    return Position(file=path, line=number, column=column, width=max(len(text), 1))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return
+    # A tab is one column: the error prints the line as it stands.
+    yield from enumerate(text.splitlines(), start=1)

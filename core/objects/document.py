@@ -1,0 +1,210 @@
+"""A parsed document as its kind reads it: every value knows its path, every fault is noted."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from sys import intern
+from typing import Self
+
+from plait.core.config.yaml import DataPath
+
+_Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong at `path` of a document: with its value or, when `key`, with the key itself."""
+
+    path: DataPath
+    what: str
+    expected: str | None = None
+    hint: str | None = None
+    key: bool = False
+
+
+class Field:
+    """A value of a document, and the place where it stands. An absent value is None, as null is.
+
+    A reader that meets a wrong value notes a `Fault` and returns a stand-in, so that one pass finds
+    all faults of a document; what is made of stand-ins is thrown away.
+    """
+
+    __slots__ = ("_faults", "_parent", "_step", "value")
+
+    def __init__(
+        self,
+        value: object,
+        faults: dict[DataPath, Fault],
+        parent: Self | None = None,
+        step: str | int = "document",
+    ) -> None:
+        self.value = value
+        self._faults = faults
+        self._parent = parent
+        self._step = step
+
+    @property
+    def path(self) -> DataPath:
+        return () if self._parent is None else (*self._parent.path, self._step)
+
+    @property
+    def name(self) -> str:
+        """The key, as a message calls it: `port`, `addresses[0]`."""
+        if self._parent is not None and isinstance(self._step, int):
+            return f"{self._parent.name}[{self._step}]"
+        return str(self._step)
+
+    def __getitem__(self, key: str) -> "Field":
+        """The value of a key of this mapping."""
+        child = None
+        if isinstance(self.value, dict):
+            child = self.value.get(key)
+        elif self.value is not None:
+            self._mistyped("a mapping")
+        return Field(child, self._faults, self, key)
+
+    def __iter__(self) -> Iterator["Field"]:
+        """The items of this list; none when it is absent."""
+        if isinstance(self.value, list):
+            for index, item in enumerate(self.value):
+                yield Field(item, self._faults, self, index)
+        elif self.value is not None:
+            self._mistyped("a list")
+
+    def refuse(self, what: str, expected: str | None = None, hint: str | None = None) -> None:
+        """Note that the value is wrong; within what is wrong already, that is no news."""
+        path = self.path
+        if not any(path[:depth] in self._faults for depth in range(len(path) + 1)):
+            self._faults[path] = Fault(path=path, what=what, expected=expected, hint=hint)
+
+    def require(self, expected: str) -> None:
+        """Note a fault when the value is absent, or an empty list or mapping."""
+        if self.value in (None, [], {}):
+            self.refuse(f"{self.name} is missing", f"expected {expected}")
+
+    def only(self, *known: str) -> None:
+        """Note a fault for each key of this mapping that is not among `known`."""
+        if not isinstance(self.value, dict):
+            return
+        for key in self.value:
+            if key not in known:
+                path = (*self.path, key)
+                self._faults[path] = Fault(
+                    path=path,
+                    what=f"unknown key '{key}' in {self.name}",
+                    hint=_nearest(str(key), known),
+                    key=True,
+                )
+
+    def text(
+        self, default: str | None = None, *, pattern: re.Pattern[str] | None = None, words: str = ""
+    ) -> str:
+        """A string that matches `pattern` (`words` say so); required when there is no default."""
+        expected = words or "text"
+        value = self._given(default, expected)
+        if value is default:
+            return default or ""
+        if not isinstance(value, str):
+            hint = f'write "{value}"' if isinstance(value, int | float) else None
+            self.refuse(self._is(), f"expected {expected}", hint)
+            return ""
+        if pattern and not pattern.fullmatch(value):
+            self._mistyped(expected)
+        return intern(value)  # thousands of objects share their namespaces, labels and port names
+
+    def choice(self, options: tuple[str, ...], default: str | None = None) -> str:
+        """One of `options`, which is not empty."""
+        value = self._given(default, f"one of {', '.join(options)}")
+        if isinstance(value, str) and value in options:
+            return options[options.index(value)]
+        if value is not None:
+            hint = _nearest(str(value), options)
+            self.refuse(self._is(), f"expected one of {', '.join(options)}", hint)
+        return options[0]
+
+    def number(self, low: int, high: int, default: int | None = None) -> int:
+        """A whole number from `low` to `high`."""
+        expected = f"a whole number from {low} to {high}"
+        value = self._given(default, expected)
+        if type(value) is int and low <= value <= high:  # a bool is an int, too
+            return value
+        if value is not None:
+            self._mistyped(expected)
+        return low
+
+    def flag(self, default: bool) -> bool:
+        """true or false."""
+        if self.value is None:
+            return default
+        if not isinstance(self.value, bool):
+            self._mistyped("true or false")
+        return self.value is True
+
+    def address(self, family: type[_Address] | None = None) -> _Address | None:
+        """An IP address, of `family` when given; None stands in for a wrong one."""
+        expected = _FAMILIES[family]
+        value = self._given(None, expected)
+        address = _address(value)
+        if address is not None and (family is None or isinstance(address, family)):
+            return address
+        if value is not None:
+            self._mistyped(expected)
+        return None
+
+    def strings(self) -> Mapping[str, str]:
+        """A mapping of text to text, as labels are."""
+        if not self.value:
+            return {}
+        if not isinstance(self.value, dict):
+            self._mistyped("a mapping")
+            return {}
+        return {intern(str(key)): self[key].text("") for key in self.value}
+
+    def _given(self, default: object, expected: str) -> object:
+        if self.value is None and default is None:
+            self.refuse(f"{self.name} is missing", f"expected {expected}")
+        return default if self.value is None else self.value
+
+    def _mistyped(self, expected: str) -> None:
+        self.refuse(self._is(), f"expected {expected}")
+
+    def _is(self) -> str:
+        match self.value:
+            case dict():
+                shown = "a mapping"
+            case list():
+                shown = "a list"
+            case bool():
+                shown = str(self.value).lower()
+            case str():
+                shown = f"'{self.value}'"
+            case _:
+                shown = str(self.value)
+        return f"{self.name} is {shown}"
+
+
+_FAMILIES: Mapping[type[_Address] | None, str] = {
+    None: "an IP address",
+    IPv4Address: "an IPv4 address",
+    IPv6Address: "an IPv6 address",
+}
+
+
+def _address(value: object) -> _Address | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        address = ip_address(value)
+    except ValueError:
+        return None
+    # The datapath keeps IPv4 as ::ffff:a.b.c.d: written so in YAML, one address had two families.
+    if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
+        return None
+    return address
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"

@@ -1,0 +1,54 @@
+"""From a YAML file to a running datapath: READ THIS FIRST, the steps as calls.
+
+    load_config      YAML            -> Config      core/config
+    make_plan        + plugins, kernel -> Plan      core/plan
+    render           Plan            -> C           codegen/render
+    compile_sources  C               -> objects     codegen/compile
+    prove            packet tests on a trial load   core/runtime/proving
+    Datapath.replace load, migrate, swap, commit    core/runtime/datapath
+    Reconciler.sync  objects of a source -> maps    core/control
+
+Nothing touches live traffic before the last two, and a failure in any of them leaves what runs
+as it was.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from plait.codegen.compile import Compiled, compile_sources
+from plait.codegen.render import render
+from plait.core.config.model import Config
+from plait.core.plan.build import make_plan
+from plait.core.plan.core import core_contribution
+from plait.core.plan.model import Plan
+from plait.core.plugins import Plugins
+from plait.core.runtime.staging import headers_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A plan and its objects, ready to load. `keys` tell each program's content from another's."""
+
+    plan: Plan
+    compiled: Compiled
+    keys: Mapping[str, str]
+
+
+def plan_config(config: Config, plugins: Plugins, kernel: Mapping[str, bool]) -> Plan:
+    """The plan of a config: pure but for reading the plugins' headers."""
+    return make_plan(config, plugins.contributions(config), kernel, core_contribution(config))
+
+
+def prepare(plan: Plan, cache: Path) -> Prepared:
+    """Render and compile a plan; objects that the cache has are not compiled again."""
+    owners = {name: header.plugin for name, header in headers_of(plan).items()}
+    compiled = compile_sources(render(plan), plan.headers[1:], cache, owners)
+    return Prepared(plan=plan, compiled=compiled, keys=content_keys(plan, compiled.objects))
+
+
+def content_keys(plan: Plan, objects: Mapping[str, bytes]) -> dict[str, str]:
+    """What decides whether a running program is still the right one: its object, its constants."""
+    constants = repr(plan.constants).encode()
+    return {name: sha256(image + constants).hexdigest() for name, image in objects.items()}

@@ -1,0 +1,166 @@
+"""What plugins must agree on before anything is generated: one small rule after another."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+from plait.core.api.contract import Contribution, KernelFeature
+from plait.core.errors import PlaitError
+
+CORE = "core"
+NAME_BYTES = 15
+"""The kernel cuts what is longer off the name of a map."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one plugin (or the core) gives, and the configured features that it gives it for."""
+
+    plugin: str
+    features: tuple[str, ...]
+    gives: Contribution
+
+    def __str__(self) -> str:
+        return CORE if self.plugin == CORE else f"plugin '{self.plugin}'"
+
+
+def problems(
+    parts: Sequence[Part], configured: Iterable[str], kernel: Mapping[str, bool]
+) -> Iterator[PlaitError]:
+    """Every problem among these parts. `configured` are the config's features, by key."""
+    features = frozenset(configured)
+    yield from _two_owners(parts)
+    yield from _same_drop_id(parts)
+    yield from _same_sysctl(parts)
+    for part in parts:
+        yield from _foreign_names(part)
+        yield from _long_map_names(part)
+        yield from _repeated_fragments(part)
+        yield from _missing_sources(part)
+        yield from _missing_requirements(part, features, kernel)
+
+
+def _two_owners(parts: Sequence[Part]) -> Iterator[PlaitError]:
+    """All parts become one C program: a name can mean one thing in it."""
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for part in parts:
+        for kind, name in _names(part):
+            owners[name].append(f"a {kind} of {part}")
+    for name, owned in owners.items():
+        if len(owned) > 1:
+            yield PlaitError(
+                f"'{name}' is {' and '.join(owned)}",
+                expected="expected a name that is defined once",
+            )
+
+
+def _names(part: Part) -> Iterator[tuple[str, str]]:
+    """(kind, name) of everything that a part defines."""
+    gives = part.gives
+    functions = dict.fromkeys(fragment.function for fragment in gives.fragments)
+    for kind, names in (
+        ("header", sorted(file.name for file in gives.headers.glob("*.h"))),
+        ("function", functions),
+        ("map", (spec.name for spec in gives.maps)),
+        ("constant", gives.constants),
+        ("size", gives.sizes),
+        ("drop reason", gives.drops),
+        ("flow part", [gives.flow_part.name] if gives.flow_part else []),
+    ):
+        for name in names:
+            yield kind, name
+
+
+def _foreign_names(part: Part) -> Iterator[PlaitError]:
+    if part.plugin == CORE:
+        return
+    prefix = part.plugin.replace("-", "_")
+    for kind, name in _names(part):
+        if not re.match(rf"{re.escape(prefix)}(?=[_.]|$)", name, re.IGNORECASE):
+            own = prefix.upper() if name.isupper() else prefix
+            yield PlaitError(
+                f"{kind} '{name}' of {part} does not start with the plugin's name",
+                expected=f"expected '{own}_...'",
+            )
+
+
+def _long_map_names(part: Part) -> Iterator[PlaitError]:
+    for spec in part.gives.maps:
+        if len(spec.name) > NAME_BYTES:
+            yield PlaitError(
+                f"map '{spec.name}' of {part} has {len(spec.name)} characters",
+                expected=f"expected at most {NAME_BYTES}",
+            )
+
+
+def _repeated_fragments(part: Part) -> Iterator[PlaitError]:
+    seen = set()
+    for each in part.gives.fragments:
+        place = (each.hook, each.stage, each.function)
+        if place in seen:
+            yield PlaitError(
+                f"{part} has '{each.function}' twice at {each.hook}, {each.stage}",
+                expected="expected each function once at a stage",
+            )
+        seen.add(place)
+
+
+def _missing_sources(part: Part) -> Iterator[PlaitError]:
+    wanted = {(each.header, each.function): r"\b{}\s*\(" for each in part.gives.fragments}
+    if part.gives.flow_part:
+        wanted[part.gives.flow_part.header, part.gives.flow_part.name] = r"\bstruct\s+{}\b"
+    for (header, name), pattern in wanted.items():
+        file = part.gives.headers / header
+        try:
+            text = file.read_text(encoding="utf-8")
+        except OSError as error:
+            yield PlaitError(f"{part} names '{name}' in {file}: {error.strerror}")
+        else:
+            if not re.search(pattern.format(re.escape(name)), text):
+                yield PlaitError(f"{part} names '{name}', which is not defined in {file}")
+
+
+def _missing_requirements(
+    part: Part, configured: frozenset[str], kernel: Mapping[str, bool]
+) -> Iterator[PlaitError]:
+    wanting = ", ".join(f"features.{key}" for key in part.features)
+    wanted = f"{part} (wanted by {wanting})" if wanting else str(part)
+    for need in part.gives.requires:
+        if isinstance(need, KernelFeature):
+            if not kernel.get(need, False):
+                yield PlaitError(
+                    f"{wanted} needs the kernel feature '{need}', and this kernel lacks it",
+                    hint="run a newer kernel or remove the feature from the config",
+                )
+        elif need not in configured:
+            yield PlaitError(
+                f"{wanted} needs the feature '{need}', which is not configured",
+                hint=f"add `{need}: {{}}` under `features:`",
+            )
+
+
+def _same_drop_id(parts: Sequence[Part]) -> Iterator[PlaitError]:
+    owners: dict[int, tuple[str, Part]] = {}
+    for part in parts:
+        for name in part.gives.drops:
+            other, owner = owners.setdefault(crc32(name.encode()), (name, part))
+            if other != name:
+                yield PlaitError(
+                    f"drop reasons '{other}' of {owner} and '{name}' of {part} have one CRC-32",
+                    expected="expected different ones: they are the ids",
+                    hint="rename one of them",
+                )
+
+
+def _same_sysctl(parts: Sequence[Part]) -> Iterator[PlaitError]:
+    owners: dict[str, tuple[str, Part]] = {}
+    for part in parts:
+        for sysctl in part.gives.sysctls:
+            value, owner = owners.setdefault(sysctl.path, (sysctl.value, part))
+            if value != sysctl.value:
+                yield PlaitError(
+                    f"{owner} needs {sysctl.path} = {value} and {part} needs {sysctl.value}",
+                    hint="one node cannot run both",
+                )

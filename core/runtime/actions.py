@@ -1,0 +1,108 @@
+"""Changes to the system as plain data, each with its undo, and the one place that performs them."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from plait.core.kernel import links
+from plait.core.kernel.links import Attachment, Device, DeviceGone, Direction, Mechanism
+
+PROC_SYS = Path("/proc/sys")
+
+
+class Action(Protocol):
+    """A change that can be taken back."""
+
+    def do(self) -> None:
+        """Make the change, wholly or not at all."""
+
+    def undo(self) -> None:
+        """Take the change back; the system is as before `do`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attach:
+    """Put a program on a device that has none of ours there. A vanished device is no failure."""
+
+    program: int
+    device: Device
+    direction: Direction
+    mechanism: Mechanism
+    pin: Path
+
+    def do(self) -> None:
+        with suppress(DeviceGone):
+            links.attach(self.program, self.device, self.direction, self.mechanism, self.pin)
+
+    def undo(self) -> None:
+        links.detach(
+            Attachment(
+                device=self.device,
+                direction=self.direction,
+                mechanism=self.mechanism,
+                pin=self.pin,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """Put another program where one of ours is, atomically."""
+
+    attachment: Attachment
+    program: int
+    before: int
+
+    def do(self) -> None:
+        with suppress(DeviceGone):
+            links.update(self.attachment, self.program)
+
+    def undo(self) -> None:
+        with suppress(DeviceGone):
+            links.update(self.attachment, self.before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detach:
+    """Take one of our programs off its device."""
+
+    attachment: Attachment
+    before: int
+
+    def do(self) -> None:
+        links.detach(self.attachment)
+
+    def undo(self) -> None:
+        place = self.attachment
+        with suppress(DeviceGone):
+            links.attach(self.before, place.device, place.direction, place.mechanism, place.pin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteSysctl:
+    """Set a kernel setting; `path` is below /proc/sys."""
+
+    path: str
+    value: str
+    before: str
+
+    def do(self) -> None:
+        (PROC_SYS / self.path).write_text(self.value)
+
+    def undo(self) -> None:
+        (PROC_SYS / self.path).write_text(self.before)
+
+
+def perform(actions: Iterable[Action]) -> None:
+    """Do them in order. When one fails, undo those before it, last first, and raise its error."""
+    done: list[Action] = []
+    try:
+        for action in actions:
+            action.do()
+            done.append(action)
+    except BaseException:
+        for action in reversed(done):
+            action.undo()
+        raise

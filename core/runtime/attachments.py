@@ -1,0 +1,106 @@
+"""Where programs belong: each hook of a plan on each device that it is for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plait.core.api.contract import Hook
+from plait.core.kernel import links
+from plait.core.kernel.links import Attachment, Device, Direction, Mechanism
+from plait.core.runtime.actions import Attach, Detach, Replace
+
+Change = Attach | Replace | Detach
+
+_DIRECTIONS = {
+    Hook.NETDEV_INGRESS: Direction.INGRESS,
+    Hook.POD_INGRESS: Direction.EGRESS,
+    Hook.POD_EGRESS: Direction.INGRESS,
+}
+"""In the order in which hooks are attached: those that meet replies before those that make flows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A hook on a device."""
+
+    hook: Hook
+    device: Device
+
+    @property
+    def direction(self) -> Direction:
+        """Which packets of the device the hook sees."""
+        return _DIRECTIONS[self.hook]
+
+    def pin(self, folder: Path, mechanism: Mechanism) -> Path:
+        """Where its attachment is pinned."""
+        return folder / f"{self.device.ifindex}-{self.hook.value}-{mechanism.value}"
+
+
+def places(
+    hooks: Iterable[Hook], uplinks: Sequence[Device], pods: Sequence[Device]
+) -> tuple[Place, ...]:
+    """Every place that a program belongs to, in the order in which they are attached."""
+    wanted = set(hooks)
+    return tuple(
+        Place(hook=hook, device=device)
+        for hook in _DIRECTIONS
+        if hook in wanted
+        for device in (uplinks if hook is Hook.NETDEV_INGRESS else pods)
+    )
+
+
+def adopt(folder: Path) -> dict[Place, Attachment]:
+    """What is attached, as its pins say; pins of devices that are gone are removed."""
+    return {
+        Place(hook=_hook(found.pin), device=found.device): found
+        for found in links.adopt_all(folder)
+    }
+
+
+def changes(
+    wanted: Sequence[Place],
+    attached: Mapping[Place, Attachment],
+    mechanism: Mechanism,
+    folder: Path,
+    programs: Mapping[str, int],
+    before: Mapping[str, int],
+) -> tuple[Change, ...]:
+    """What leads from `attached` (running programs `before`) to `programs` at `wanted`.
+
+    New places first, then replacements, then what goes, last first.
+    """
+    kept = {
+        place: found
+        for place, found in attached.items()
+        if place in set(wanted) and found.mechanism is mechanism
+    }
+    new: list[Change] = [
+        Attach(
+            program=programs[place.hook.value],
+            device=place.device,
+            direction=place.direction,
+            mechanism=mechanism,
+            pin=place.pin(folder, mechanism),
+        )
+        for place in wanted
+        if place not in kept
+    ]
+    replaced: list[Change] = [
+        Replace(
+            attachment=kept[place],
+            program=programs[place.hook.value],
+            before=before[place.hook.value],
+        )
+        for place in wanted
+        if place in kept and programs[place.hook.value] != before[place.hook.value]
+    ]
+    gone: list[Change] = [
+        Detach(attachment=found, before=before[place.hook.value])
+        for place, found in attached.items()
+        if place not in kept
+    ]
+    return (*new, *replaced, *reversed(gone))
+
+
+def _hook(pin: Path) -> Hook:
+    return Hook(pin.name.split("-")[1])

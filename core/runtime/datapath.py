@@ -1,0 +1,272 @@
+"""The datapath of one instance: the generation that runs, where it is attached, and its swap."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from plait.core.api.contract import Hook
+from plait.core.config.model import AttachBy
+from plait.core.control.revisions import Revisions
+from plait.core.errors import PlaitError, SystemProblem
+from plait.core.kernel import links
+from plait.core.kernel.links import Attachment, Device, Mechanism
+from plait.core.kernel.maps import Map
+from plait.core.kernel.pins import Paths
+from plait.core.pipeline import Prepared
+from plait.core.plan.core import REVISIONS
+from plait.core.plan.model import Plan
+from plait.core.runtime import attachments, generation
+from plait.core.runtime.actions import PROC_SYS, WriteSysctl, perform
+from plait.core.runtime.attachments import Place, places
+from plait.core.runtime.generation import Generation
+from plait.core.runtime.migration import migrate
+from plait.core.runtime.proving import prove
+from plait.core.runtime.staging import MapChange, stage
+from plait.core.runtime.state import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """The devices that programs belong to, of those that exist now."""
+
+    uplinks: tuple[Device, ...] = ()
+    pods: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swapped:
+    """What a swap did: the new generation, each map's change, entries migrated, seconds it took."""
+
+    number: int
+    maps: Mapping[str, MapChange]
+    migrated: int
+    seconds: float
+
+
+class Datapath:
+    """What the kernel holds for one instance. One process at a time: see `runtime.lock`."""
+
+    def __init__(self, paths: Paths, state: State | None, running: Generation | None) -> None:
+        self._paths = paths
+        self._links = paths.pins / "links"
+        self.state = state
+        self.generation = running
+        self.attached: dict[Place, Attachment] = attachments.adopt(self._links)
+
+    @classmethod
+    def adopt(cls, paths: Paths) -> Self:
+        """Take over what is pinned, and finish what a killed process left half done."""
+        paths.make()
+        (paths.pins / "links").mkdir(mode=0o700, exist_ok=True)
+        state = State.read(paths.run)
+        running = Generation.pinned(paths.pins, state.generation) if state else None
+        datapath = cls(paths, state if running else None, running)
+        datapath._repair()
+        return datapath
+
+    @property
+    def maps(self) -> Mapping[str, Map]:
+        """The maps of the running generation; none when nothing runs."""
+        return self.generation.maps if self.generation else {}
+
+    @property
+    def hooks(self) -> tuple[Hook, ...]:
+        """The hooks that the running generation has programs for."""
+        programs = self.generation.programs if self.generation else {}
+        return tuple(hook for hook in Hook if hook.value in programs)
+
+    def is_current(self, prepared: Prepared) -> bool:
+        """True when what runs is what this plan would run: no swap is due."""
+        if self.state is None or dict(self.state.programs) != dict(prepared.keys):
+            return False
+        if self.state.mechanism != mechanism_of(prepared.plan).value:
+            return False
+        return all(
+            self.maps[each.spec.name].info.max_entries == each.spec.max_entries
+            for each in prepared.plan.maps
+        )
+
+    def replace(self, prepared: Prepared, devices: Devices, config: str = "") -> Swapped:
+        """Prove a prepared plan, and put it in the place of what runs.
+
+        Whatever fails, the old programs run; the error says what is to be mended.
+        """
+        began = time.monotonic()
+        plan, objects = prepared.plan, prepared.compiled.objects
+        prove(plan, objects)
+        staged = stage(plan, objects, self.maps)
+        number = max((*generation.numbers(self._paths.pins), 0)) + 1
+        fresh = Generation(number=number, programs=staged.programs, maps=staged.maps)
+        changed = [n for n, change in staged.changes.items() if change is MapChange.MIGRATED]
+        try:
+            if staged.changes[REVISIONS] is MapChange.NEW:
+                Revisions(fresh.maps[REVISIONS]).bump_all()
+            migrated = self._migrate(plan, changed, fresh)
+            fresh.pin(self._paths.pins)
+            before = self._swap(plan, fresh, devices)
+        except BaseException:
+            generation.forget(self._paths.pins, number)
+            fresh.close()
+            raise
+        old = self._commit(fresh, prepared, before, config)
+        migrated += self._migrate(plan, changed, fresh, old)
+        Revisions(fresh.maps[REVISIONS]).bump_all()
+        if old:
+            old.close()
+        return Swapped(
+            number=number,
+            maps=staged.changes,
+            migrated=migrated,
+            seconds=time.monotonic() - began,
+        )
+
+    def place(self, devices: Devices) -> None:
+        """Attach the running programs where devices appeared, let go where they are not wanted."""
+        if self.state is None or self.generation is None:
+            return
+        programs = self.generation.programs
+        self._perform(
+            attachments.changes(
+                places(self.hooks, devices.uplinks, devices.pods),
+                self.attached,
+                Mechanism(self.state.mechanism),
+                self._links,
+                programs,
+                programs,
+            )
+        )
+
+    def rollback(self) -> int:
+        """Run the generation before this one again; returns its number."""
+        if self.state is None or self.generation is None or self.state.previous is None:
+            raise PlaitError("there is no generation to go back to")
+        previous = Generation.pinned(self._paths.pins, self.state.previous)
+        if previous is None:
+            raise SystemProblem(f"generation {self.state.previous} is not pinned any more")
+        wanted = [place for place in self.attached if place.hook.value in previous.programs]
+        self._perform(
+            attachments.changes(
+                wanted,
+                self.attached,
+                Mechanism(self.state.mechanism),
+                self._links,
+                previous.programs,
+                self.generation.programs,
+            )
+        )
+        self.state = replace(
+            self.state,
+            generation=previous.number,
+            previous=self.generation.number,
+            programs={},
+            applied=time.time(),
+        )
+        self.state.write(self._paths.run)
+        self.generation.close()
+        self.generation = previous
+        Revisions(previous.maps[REVISIONS]).bump_all()
+        return previous.number
+
+    def detach(self) -> None:
+        """Take everything off the devices, undo settings, forget all generations."""
+        for place in reversed(list(self.attached)):
+            links.detach(self.attached[place])
+        self.attached = {}
+        for path, value in (self.state.sysctls if self.state else {}).items():
+            if (PROC_SYS / path).exists():
+                (PROC_SYS / path).write_text(value)
+        self.close()
+        generation.forget_others(self._paths.pins, ())
+        State.remove(self._paths.run)
+        self.state = None
+
+    def close(self) -> None:
+        """Let go of descriptors; the datapath goes on without us."""
+        if self.generation:
+            self.generation.close()
+            self.generation = None
+
+    def _repair(self) -> None:
+        """A process killed in the middle of a swap: what was committed is what runs."""
+        if self.generation is None:
+            for found in self.attached.values():
+                links.detach(found)
+            self.attached = {}
+            return
+        ids = self.generation.program_ids()
+        for place, found in list(self.attached.items()):
+            if place.hook.value not in ids:
+                links.detach(found)
+                del self.attached[place]
+            elif links.program_id(found) != ids[place.hook.value]:
+                links.update(found, self.generation.programs[place.hook.value])
+
+    def _migrate(
+        self, plan: Plan, names: list[str], fresh: Generation, old: Generation | None = None
+    ) -> int:
+        source = old.maps if old else self.maps
+        specs = {each.spec.name: each.spec for each in plan.maps}
+        return sum(
+            migrate(specs[name], source[name], fresh.maps[name]) for name in names if name in source
+        )
+
+    def _swap(self, plan: Plan, fresh: Generation, devices: Devices) -> dict[str, str]:
+        """Attach the new programs everywhere, or nowhere. Returns settings as they were before."""
+        settings = [
+            WriteSysctl(path=wanted.path, value=wanted.value, before=current)
+            for wanted in plan.sysctls
+            if (current := (PROC_SYS / wanted.path).read_text().strip()) != wanted.value
+        ]
+        hooks = [hook.hook for hook in plan.hooks]
+        self._perform(
+            (
+                *settings,
+                *attachments.changes(
+                    places(hooks, devices.uplinks, devices.pods),
+                    self.attached,
+                    mechanism_of(plan),
+                    self._links,
+                    fresh.programs,
+                    self.generation.programs if self.generation else {},
+                ),
+            )
+        )
+        return {setting.path: setting.before for setting in settings}
+
+    def _perform(self, actions: tuple[WriteSysctl | attachments.Change, ...]) -> None:
+        try:
+            perform(actions)
+        except OSError as error:
+            raise SystemProblem(f"the programs cannot be attached: {error}") from error
+        finally:
+            self.attached = attachments.adopt(self._links)
+
+    def _commit(
+        self, fresh: Generation, prepared: Prepared, sysctls: Mapping[str, str], config: str
+    ) -> Generation | None:
+        """From here on the new generation is the one that a restart adopts."""
+        old, was = self.generation, self.state
+        self.state = State(
+            generation=fresh.number,
+            previous=old.number if old else None,
+            config=config,
+            mechanism=mechanism_of(prepared.plan).value,
+            applied=time.time(),
+            programs=prepared.keys,
+            plugins={use.name: use.version for use in prepared.plan.plugins},
+            sysctls={**sysctls, **(was.sysctls if was else {})},
+        )
+        self.state.write(self._paths.run)
+        self.generation = fresh
+        keep = (fresh.number, *((old.number,) if old else ()))
+        generation.forget_others(self._paths.pins, keep)
+        return old
+
+
+def mechanism_of(plan: Plan) -> Mechanism:
+    """How the plan's programs are attached: as the config says, else links where there are any."""
+    wanted = plan.config.node.attach
+    if wanted is AttachBy.AUTO:
+        return Mechanism.TCX if plan.kernel.get("tcx") else Mechanism.CLSACT
+    return Mechanism(wanted.value)

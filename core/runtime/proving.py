@@ -1,0 +1,54 @@
+"""Proving: the packet tests of a plan, run on its programs before they meet live traffic."""
+
+from collections.abc import Iterator, Mapping
+
+from plait.core.api.contract import Entry, PacketTest, Verdict
+from plait.core.errors import PlaitError, raise_all
+from plait.core.kernel.maps import Map
+from plait.core.kernel.programs import test_run
+from plait.core.plan.core import REVISIONS
+from plait.core.plan.model import Plan
+from plait.core.runtime.staging import Staged, stage
+
+_VERDICTS = {0xFFFFFFFF: Verdict.PASS, 0: Verdict.PASS, 2: Verdict.DROP, 7: Verdict.REDIRECT}
+_TRIAL_ENTRIES = 64
+
+
+def prove(plan: Plan, objects: Mapping[str, bytes]) -> None:
+    """Run every packet test on maps of its own. PlaitError names those that fail."""
+    if not plan.tests:
+        return
+    trial = stage(plan, objects, {}, most_entries=_TRIAL_ENTRIES)
+    try:
+        raise_all(error for test in plan.tests for error in _run(test, trial))
+    finally:
+        trial.close()
+
+
+def _run(test: PacketTest, trial: Staged) -> Iterator[PlaitError]:
+    program = trial.programs.get(test.hook.value)
+    if program is None:
+        yield PlaitError(f"packet test '{test.name}' is for hook {test.hook.value}, which is unused")
+        return
+    for entry in test.entries:
+        _put(entry, trial.maps)
+    run = test_run(program, test.packet)
+    verdict = _VERDICTS.get(run.retval)
+    if verdict is not test.verdict:
+        yield PlaitError(
+            f"packet test '{test.name}' failed: {verdict.value if verdict else run.retval}",
+            expected=f"expected {test.verdict.value}",
+        )
+    elif test.output is not None and run.packet != test.output:
+        yield PlaitError(
+            f"packet test '{test.name}' failed: {run.packet.hex()} leaves",
+            expected=f"expected {test.output.hex()}",
+        )
+    for name, each in trial.maps.items():
+        if name != REVISIONS:
+            each.delete_many([key for key, _ in each.items()])
+
+
+def _put(entry: Entry, maps: Mapping[str, Map]) -> None:
+    key, value = maps[entry.map].codecs()
+    maps[entry.map].update(key.encode(entry.key), value.encode(entry.value))

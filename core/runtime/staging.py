@@ -1,0 +1,189 @@
+"""Staging: load a plan's objects, carrying over the maps that need not change. Nothing attaches."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from plait.codegen.layout import layout_of
+from plait.codegen.object import MapDefinition, ObjectInfo, read_object
+from plait.core.api.contract import MapSpec, OnReload
+from plait.core.errors import PlaitError, SystemProblem
+from plait.core.kernel import libbpf
+from plait.core.kernel.bpfobject import BpfObject, ObjectMap, VerifierRefused
+from plait.core.kernel.maps import Map
+from plait.core.kernel.verifier import Header, explain
+from plait.core.plan.model import Plan
+
+_RODATA = ".rodata"
+
+
+class MapChange(StrEnum):
+    """What becomes of a map when its generation takes over."""
+
+    NEW = "new"
+    CARRIED = "carried"
+    MIGRATED = "migrated"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """Loaded programs and maps, the change that each map means, and what the verifier counted."""
+
+    programs: Mapping[str, int]
+    maps: Mapping[str, Map]
+    changes: Mapping[str, MapChange]
+    info: Mapping[str, libbpf.ProgramInfo]
+
+    def close(self) -> None:
+        """Let go of the descriptors."""
+        for fd in self.programs.values():
+            os.close(fd)
+        for each in self.maps.values():
+            each.close()
+
+
+def stage(
+    plan: Plan,
+    objects: Mapping[str, bytes],
+    before: Mapping[str, Map],
+    *,
+    most_entries: int | None = None,
+) -> Staged:
+    """Load every object. `before` are the maps of the running generation, `most_entries` bounds new
+    ones (for trials).
+
+    PlaitError at the plugin's file and line when the verifier refuses a program.
+    """
+    loader = _Loader(plan, before, most_entries)
+    try:
+        for name, image in objects.items():
+            loader.load(name, image)
+        loader.check_complete()
+    except BaseException:
+        loader.staged().close()
+        raise
+    return loader.staged()
+
+
+def map_change(
+    spec: MapSpec, definition: MapDefinition, info: ObjectInfo, before: Map | None
+) -> MapChange:
+    """What happens to the map that `definition` describes, given the one that runs now."""
+    if before is None:
+        return MapChange.NEW
+    now = before.info
+    same = (
+        now.type == definition.map_type
+        and now.flags == definition.flags
+        and now.max_entries == spec.max_entries
+        and before.layouts() == _layouts(definition, info)
+    )
+    if spec.on_reload is OnReload.RESET:
+        return MapChange.CARRIED if same else MapChange.RESET
+    return MapChange.CARRIED if same else MapChange.MIGRATED
+
+
+@lru_cache(maxsize=16)
+def inspect(image: bytes) -> ObjectInfo:
+    """`read_object`, remembered: a reload meets the same few objects again and again."""
+    return read_object(image)
+
+
+class _Loader:
+    def __init__(self, plan: Plan, before: Mapping[str, Map], most_entries: int | None) -> None:
+        self._plan = plan
+        self._before = before
+        self._most_entries = most_entries
+        self._specs = {each.spec.name: each.spec for each in plan.maps}
+        self._maps: dict[str, Map] = {}
+        self._changes: dict[str, MapChange] = {}
+        self._programs: dict[str, int] = {}
+
+    def load(self, name: str, image: bytes) -> None:
+        info = inspect(image)
+        with BpfObject(image, name) as loaded:
+            maps = loaded.maps
+            for definition in info.maps:
+                self._prepare(definition, info, maps[definition.name])
+            if _RODATA in maps:
+                self._set_constants(info, maps[_RODATA])
+            try:
+                loaded.load()
+            except VerifierRefused as refused:
+                raise explain(refused, headers_of(self._plan)) from refused
+            except OSError as error:
+                raise SystemProblem(f"program {name} cannot be loaded: {error}") from error
+            for definition in info.maps:
+                if definition.name not in self._maps:
+                    self._maps[definition.name] = Map(maps[definition.name].fd())
+            for program, handle in loaded.programs.items():
+                self._programs[program] = handle.fd()
+
+    def check_complete(self) -> None:
+        missing = [name for name in self._specs if name not in self._maps]
+        if missing:
+            raise PlaitError(
+                f"no header defines the map {', '.join(missing)}",
+                expected="a definition with SEC(\".maps\") in a header of a fragment",
+            )
+
+    def staged(self) -> Staged:
+        order = [name for name in self._specs if name in self._maps]
+        return Staged(
+            programs=dict(self._programs),
+            maps={name: self._maps[name] for name in order},
+            changes=dict(self._changes),
+            info={name: libbpf.program_info(fd) for name, fd in self._programs.items()},
+        )
+
+    def _prepare(self, definition: MapDefinition, info: ObjectInfo, handle: ObjectMap) -> None:
+        name = definition.name
+        if name in self._maps:
+            handle.reuse(self._maps[name].fd)
+            return
+        spec = self._specs.get(name)
+        if spec is None:
+            raise PlaitError(
+                f"map {name} is in a header, but in no Contribution",
+                expected=f"MapSpec(name='{name}', ...)",
+            )
+        before = self._before.get(name)
+        change = self._changes[name] = map_change(spec, definition, info, before)
+        if change is MapChange.CARRIED and before:
+            self._maps[name] = Map(os.dup(before.fd))
+            handle.reuse(before.fd)
+        else:
+            handle.set_max_entries(min(spec.max_entries, self._most_entries or spec.max_entries))
+
+    def _set_constants(self, info: ObjectInfo, rodata: ObjectMap) -> None:
+        values = dict(self._plan.constants)
+        content = bytearray(rodata.initial_value())
+        for constant in info.constants:
+            if constant.name in values:
+                end = constant.offset + constant.size
+                content[constant.offset : end] = values[constant.name].to_bytes(
+                    constant.size, "little", signed=values[constant.name] < 0
+                )
+        rodata.set_initial_value(bytes(content))
+
+
+def headers_of(plan: Plan) -> dict[str, Header]:
+    """Every C header of the plan by base name, with its owner."""
+    owners = ("core", *(use.name for use in plan.plugins))
+    return {
+        path.name: Header(plugin=owner, path=path)
+        for owner, folder in zip(owners, plan.headers, strict=True)
+        for path in sorted(folder.glob("*.h"))
+    }
+
+
+def _layouts(definition: MapDefinition, info: ObjectInfo) -> tuple[object, object]:
+    if definition.key_type is None or definition.value_type is None:
+        raise PlaitError(
+            f"map {definition.name} has no key or value type",
+            expected="__type(key, ...) and __type(value, ...)",
+        )
+    return layout_of(info.btf, definition.key_type), layout_of(info.btf, definition.value_type)

@@ -1,0 +1,153 @@
+"""The control plane: Services and their EndpointSlices become entries of the balancer's maps."""
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from ipaddress import IPv4Address, IPv6Address
+
+from plait.core.api import (
+    EndpointSlice,
+    Entry,
+    Handler,
+    Object,
+    PlaitError,
+    Record,
+    Service,
+    ServicePort,
+)
+from plait.plugins.lb.config import Algorithm, LbConfig
+from plait.plugins.lb.maglev import Backend, Maglev
+
+PROTOCOLS = {"TCP": 6, "UDP": 17}
+
+ALGORITHMS = {Algorithm.RANDOM: 0, Algorithm.MAGLEV: 1}
+"""enum lb_algorithm of bpf/lb.h."""
+
+
+def service_handler(config: LbConfig) -> Handler:
+    """One scope for each Service, with the slices that its name is on."""
+    balancer = _Balancer(config)
+    return Handler(name="lb", kinds=(Service, EndpointSlice), scope=_scope, wanted=balancer.wanted)
+
+
+def _scope(each: Object) -> str | None:
+    if isinstance(each, EndpointSlice):
+        return f"{each.meta.namespace}/{each.service}" if each.service else None
+    return f"{each.meta.namespace}/{each.meta.name}"
+
+
+class _Balancer:
+    """What a service wants, by a fixed config. Pure but for Maglev's cache."""
+
+    def __init__(self, config: LbConfig) -> None:
+        self._algorithm = config.algorithm
+        self._table_size = config.table_size
+        self._maglev = Maglev(config.table_size)
+
+    def wanted(self, scope: str, objects: Sequence[Object]) -> Iterator[Entry | PlaitError]:
+        """The entries of one service; none while only its slices are there."""
+        slices = [each for each in objects if isinstance(each, EndpointSlice)]
+        for service in objects:
+            if isinstance(service, Service):
+                for port in service.ports:
+                    yield from self._port(scope, service, port, slices)
+
+    def _port(
+        self, scope: str, service: Service, port: ServicePort, slices: Sequence[EndpointSlice]
+    ) -> Iterator[Entry | PlaitError]:
+        if port.protocol not in PROTOCOLS:
+            what = f"port {port.port} of {service}: {port.protocol} is not supported yet"
+            yield PlaitError(what, at=service.at, expected="TCP or UDP")
+            return
+        for family in (IPv4Address, IPv6Address):
+            cluster_ips = tuple(ip for ip in service.cluster_ips if isinstance(ip, family))
+            backends = _backends(port, slices, family)
+            if not cluster_ips:
+                continue
+            if self._algorithm is Algorithm.MAGLEV and len(backends) > self._table_size:
+                yield _too_many(service, len(backends), self._table_size)
+            identity = service_id(scope, port, family)
+            yield from self._balance(identity, backends, cluster_ips)
+            yield from self._serve(identity, port, len(backends), cluster_ips)
+
+    def _balance(
+        self,
+        service: int,
+        backends: Sequence[Backend],
+        touches: tuple[IPv4Address | IPv6Address, ...],
+    ) -> Iterator[Entry]:
+        """Which backends there are, and how flows are shared among them."""
+        for slot, (address, port) in enumerate(backends):
+            backend: Record = {"addr": address, "port": port}
+            yield Entry(
+                map="lb_slots",
+                key={"service": service, "slot": slot},
+                value=backend,
+                touches=touches,
+            )
+            yield Entry(
+                map="lb_members",
+                key={"service": service, **backend},
+                value={"slot": slot},
+                touches=touches,
+            )
+        if backends and self._algorithm is Algorithm.MAGLEV:
+            yield Entry(
+                map="lb_maglev",
+                key={"service": service},
+                value={"slot": self._maglev.table(backends)},
+                touches=touches,
+            )
+
+    def _serve(
+        self,
+        service: int,
+        port: ServicePort,
+        count: int,
+        cluster_ips: Sequence[IPv4Address | IPv6Address],
+    ) -> Iterator[Entry]:
+        """Where the service is reached. With no backend it refuses."""
+        algorithm = ALGORITHMS[self._algorithm]
+        for address in cluster_ips:
+            yield Entry(
+                map="lb_services",
+                key={"addr": address, "port": port.port, "proto": PROTOCOLS[port.protocol]},
+                value={"id": service, "count": count, "algorithm": algorithm},
+                touches=(address,),
+            )
+
+
+def service_id(scope: str, port: ServicePort, family: type[IPv4Address | IPv6Address]) -> int:
+    """The 64-bit number by which the datapath knows a port of a service, the same on all nodes."""
+    proto = PROTOCOLS[port.protocol]
+    name = f"{scope}:{port.name or port.port}/{proto}/{family.version}"
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+def _backends(
+    port: ServicePort,
+    slices: Sequence[EndpointSlice],
+    family: type[IPv4Address | IPv6Address],
+) -> list[Backend]:
+    """The ready backends of one family, in order: all nodes number them alike."""
+    found: set[Backend] = set()
+    for each in slices:
+        numbers = [
+            served.port
+            for served in each.ports
+            if (served.name, served.protocol) == (port.name, port.protocol)
+        ]
+        found.update(
+            (endpoint.address, number)
+            for endpoint in each.endpoints
+            if endpoint.ready and isinstance(endpoint.address, family)
+            for number in numbers
+        )
+    return sorted(found, key=lambda backend: (int(backend[0]), backend[1]))
+
+
+def _too_many(service: Service, count: int, slots: int) -> PlaitError:
+    return PlaitError(
+        f"{service} has {count} backends, its table {slots} slots: some get no flows",
+        at=service.at,
+        hint="raise lb.tableSize",
+    )

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Routing: into a pod of this node, or where the kernel's own routing tables say.
+ *
+ * Stage: route   Maps: none   Constants: none
+ */
+#pragma once
+#include "plait.h"
+
+PLAIT_DROP_REASON(ROUTING_NO_ROUTE);
+
+#define ROUTING_AF_INET 2
+#define ROUTING_AF_INET6 10
+
+/* From a pod: to a pod here, or out of the device and to the next hop that the kernel routes to.
+ * What is for the node itself, and what only the kernel's stack can send, is passed to it.
+ */
+static __always_inline int routing_from_pod(struct plait_pkt *pkt, struct plait_flow *flow)
+{
+	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
+	struct bpf_fib_lookup fib = { .ifindex = pkt->skb->ifindex };
+	struct plait_addr nexthop;
+	__u8 asked;
+
+	if (endpoint)
+		return plait_deliver(pkt, flow, endpoint);
+
+	if (pkt->family == 4) {
+		fib.family = ROUTING_AF_INET;
+		fib.ipv4_src = pkt->saddr.w[3];
+		fib.ipv4_dst = pkt->daddr.w[3];
+	} else {
+		fib.family = ROUTING_AF_INET6;
+		__builtin_memcpy(fib.ipv6_src, &pkt->saddr, 16);
+		__builtin_memcpy(fib.ipv6_dst, &pkt->daddr, 16);
+	}
+	fib.l4_protocol = pkt->proto;
+	asked = fib.family;
+
+	switch (bpf_fib_lookup(pkt->skb, &fib, sizeof(fib), 0)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		break;
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+		return plait_drop(pkt, ROUTING_NO_ROUTE);
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+		return plait_unreachable(pkt, ROUTING_NO_ROUTE);
+	default:
+		return plait_pass(pkt, flow);
+	}
+	if (fib.family != asked)
+		return plait_pass(pkt, flow);
+
+	if (pkt->family == 4)
+		nexthop = plait_widen4(fib.ipv4_dst);
+	else
+		__builtin_memcpy(&nexthop, fib.ipv6_dst, 16);
+	return plait_forward(pkt, flow, fib.ifindex, &nexthop, fib.mtu_result);
+}
+
+/* From the wire: into a pod of this node. Anything else is the host's own business. */
+static __always_inline int routing_from_wire(struct plait_pkt *pkt, struct plait_flow *flow)
+{
+	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
+
+	return endpoint ? plait_deliver(pkt, flow, endpoint) : plait_skip();
+}
+
+/* From the host's stack to the pod that it has routed to. */
+static __always_inline int routing_from_host(struct plait_pkt *pkt, struct plait_flow *flow)
+{
+	return plait_pass(pkt, flow);
+}

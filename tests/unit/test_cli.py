@@ -1,0 +1,233 @@
+"""The command line: verbs, exit statuses, and what they print."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import EntryPoints
+from pathlib import Path
+from textwrap import dedent
+
+import click
+import pytest
+
+from plait.core import cli
+from plait.core.cli import main
+from plait.core.cli.context import Context
+from plait.core.errors import ExitStatus, PlaitError, SystemProblem
+
+CACHE = """\
+    from dataclasses import dataclass
+    import click
+    from plait.core.api import Feature, PlaitError, hookimpl, setting
+
+    PLUGIN_API = 1
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class CacheConfig:
+        size: int = setting(1, doc="entries", minimum=1)
+
+    @hookimpl
+    def plait_features():
+        return (Feature(key="cache", config=CacheConfig, summary="keeps things"),)
+
+    @click.command("purge", help="Empty the cache.")
+    def purge():
+        raise PlaitError("nothing to purge", hint="fill it")
+
+    @hookimpl
+    def plait_commands():
+        return (purge,)
+"""
+CONFIG = "apiVersion: plait/v1\nnode: {name: a}\nfeatures: {cache: {size: 2}}\n"
+
+
+class Shell:
+    """Runs `plait` with a folder of plugins, as a shell would see it."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.plugins = folder / "plugins.d"
+        self._folder = folder
+        self._capsys = capsys
+
+    def write(self, name: str, text: str) -> Path:
+        file = self._folder / name
+        file.parent.mkdir(mode=0o755, exist_ok=True)
+        file.write_text(dedent(text))
+        file.chmod(0o644)
+        return file
+
+    def run(self, *arguments: str | Path) -> tuple[int, str, str]:
+        """Exit status, standard output and standard error."""
+        with pytest.raises(SystemExit) as ended:
+            main(["--plugins-dir", str(self.plugins), *map(str, arguments)])
+        status = ended.value.code
+        assert isinstance(status, int)
+        return status, *self._capsys.readouterr()
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    """A shell on a machine whose only plugin is `cache`."""
+    monkeypatch.setattr("plait.core.plugins.load.entry_points", lambda group: EntryPoints())
+    shell = Shell(tmp_path, capsys)
+    shell.write("plugins.d/cache.py", CACHE)
+    return shell
+
+
+def test_a_valid_config(shell: Shell) -> None:
+    file = shell.write("plait.yaml", CONFIG)
+
+    status, out, err = shell.run("validate", file)
+
+    assert (status, out, err) == (ExitStatus.OK, f"{file}: valid; features: cache\n", "")
+
+
+def test_a_wrong_config_is_shown_with_its_line(shell: Shell) -> None:
+    file = shell.write("plait.yaml", CONFIG.replace("size", "siez"))
+
+    status, out, err = shell.run("validate", file)
+
+    assert status == ExitStatus.BAD_INPUT
+    assert out == ""
+    assert err == (
+        f"{file}:3:20: unknown key 'siez' in cache\n"
+        "     3 | features: {cache: {siez: 2}}\n"
+        "       |                    ^^^^ did you mean 'size'?\n"
+    )
+
+
+def test_problems_as_json(shell: Shell) -> None:
+    file = shell.write("plait.yaml", CONFIG.replace("2", "0").replace("v1", "v0"))
+
+    status, out, _ = shell.run("validate", "--json", file)
+
+    answer = json.loads(out)
+    assert status == ExitStatus.BAD_INPUT
+    assert answer["valid"] is False
+    assert [(each["line"], each["what"]) for each in answer["problems"]] == [
+        (1, "apiVersion is 'plait/v0'"),
+        (3, "cache.size is 0"),
+    ]
+
+
+def test_the_schema_has_the_plugins_features(shell: Shell) -> None:
+    status, out, _ = shell.run("schema")
+
+    features = json.loads(out)["properties"]["features"]["properties"]
+    assert status == ExitStatus.OK
+    assert features["cache"]["description"] == "keeps things"
+
+
+def test_plugins_are_listed(shell: Shell) -> None:
+    file = shell.plugins / "cache.py"
+
+    assert shell.run("plugin", "list") == (0, f"cache 0: cache ({file})\n", "")
+    assert json.loads(shell.run("plugin", "list", "--json")[1]) == [
+        {"name": "cache", "version": "0", "features": ["cache"], "file": str(file)}
+    ]
+
+
+def test_help_lists_the_plugins_commands(shell: Shell) -> None:
+    status, out, _ = shell.run("--help")
+
+    assert status == ExitStatus.OK
+    assert "validate" in out
+    assert "Empty the cache." in out
+
+
+def test_a_plugins_command_runs(shell: Shell) -> None:
+    status, _, err = shell.run("purge")
+
+    assert (status, err) == (ExitStatus.BAD_INPUT, "nothing to purge\n  hint: fill it\n")
+
+
+def test_a_broken_plugin_leaves_help_standing(shell: Shell) -> None:
+    shell.write("plugins.d/cache.py", "1 / 0")
+
+    status, out, err = shell.run("--help")
+
+    assert status == ExitStatus.OK
+    assert "validate" in out
+    assert "plugin 'cache' failed to load: ZeroDivisionError" in err
+
+
+def test_a_plugin_cannot_take_a_verbs_name(shell: Shell) -> None:
+    shell.write("plugins.d/cache.py", CACHE.replace('"purge"', '"schema"'))
+
+    _, _, err = shell.run("--help")
+
+    assert "a plugin's command is named 'schema', as a verb of Plait is" in err
+
+
+def test_a_verb_that_there_is_not_is_wrong_usage(shell: Shell) -> None:
+    status, _, err = shell.run("valdiate")
+
+    assert status == ExitStatus.USAGE
+    assert "No such command 'valdiate'" in err
+
+
+def test_an_instance_that_is_no_name_is_wrong_usage(shell: Shell) -> None:
+    status, _, err = shell.run("--instance", "../x", "schema")
+
+    assert status == ExitStatus.USAGE
+    assert "'../x' is not made of letters" in err
+
+
+def test_the_instance_can_come_from_the_environment(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    verb = click.Command("verb", callback=lambda: seen.append(instance()))
+    monkeypatch.setattr(cli.plait, "get_command", lambda ctx, name: verb)
+    monkeypatch.setenv("PLAIT_INSTANCE", "lab-a")
+
+    shell.run("verb")
+
+    assert seen == ["lab-a"]
+
+
+def instance() -> str:
+    context = click.get_current_context().find_object(Context)
+    assert context
+    return context.instance
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "shown"),
+    [
+        (PlaitError("no"), ExitStatus.BAD_INPUT, "no\n"),
+        (SystemProblem("no clang"), ExitStatus.SYSTEM, "no clang\n"),
+        (RuntimeError("a bug"), ExitStatus.SYSTEM, "RuntimeError: a bug\n"),
+    ],
+)
+def test_what_went_wrong_decides_the_exit_status(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, shown: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    verb = click.Command("verb", callback=fail)
+    monkeypatch.setattr(cli.plait, "get_command", lambda ctx, name: verb)
+
+    ended, _, err = shell.run("verb")
+
+    assert ended == status
+    assert err.endswith(shown)
+    assert ("Traceback" in err) == isinstance(error, RuntimeError)
+
+
+def test_help_imports_no_heavy_library() -> None:
+    heavy = {"elftools", "jinja2", "jsonschema", "pyroute2", "rich", "watchdog"}
+    program = (
+        "import sys, contextlib, importlib.metadata\n"
+        "importlib.metadata.entry_points = lambda group: ()\n"
+        "from plait.core.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        f"print(*sorted({heavy} & sys.modules.keys()), file=sys.stderr)\n"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert ran.stderr.decode() == "\n"
