@@ -4,10 +4,10 @@ The format is described in the kernel's Documentation/bpf/btf.rst. Types refer t
 id, an index into `Btf.types`, because a C type may contain a pointer to itself.
 """
 
+import enum
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 _HEADER = struct.Struct("=HBBIIIII")
 _TYPE = struct.Struct("=III")
@@ -36,7 +36,7 @@ class Int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnumType:
+class Enum:
     """An enum of `size` bytes and its values by name."""
 
     name: str
@@ -82,7 +82,7 @@ class Struct:
     members: tuple[Member, ...]
 
 
-class Alias(Enum):
+class Alias(enum.Enum):
     """What stands between a name and the type that it resolves to."""
 
     TYPEDEF = 8
@@ -126,7 +126,7 @@ class Tag:
     component: int
 
 
-Type = Void | Int | EnumType | Pointer | Array | Struct | AliasType | Variable | Section | Tag
+Type = Void | Int | Enum | Pointer | Array | Struct | AliasType | Variable | Section | Tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ class Btf:
     def size(self, type_id: int) -> int:
         """Bytes that a value of the type takes. ValueError for a type that has no values."""
         match self.resolve(type_id):
-            case Int(size=size) | EnumType(size=size) | Struct(size=size):
+            case Int(size=size) | Enum(size=size) | Struct(size=size):
                 return size
             case Pointer():
                 return _POINTER_SIZE
@@ -166,7 +166,7 @@ class Btf:
     def find(self, name: str) -> int | None:
         """The id of the struct, union, enum or typedef called so, or None."""
         for type_id, found in enumerate(self.types):
-            if found.name == name and isinstance(found, Struct | EnumType | AliasType):
+            if found.name == name and isinstance(found, Struct | Enum | AliasType):
                 return type_id
         return None
 
@@ -279,19 +279,19 @@ def _members(raw: _Raw) -> tuple[Member, ...]:
     )
 
 
-def _enum(raw: _Raw) -> EnumType:
+def _enum(raw: _Raw) -> Enum:
     values = tuple(
         (raw.string(name_at), _sign(value, 32, raw.flag)) for name_at, value in _by(2, raw.words)
     )
-    return EnumType(name=raw.name, size=raw.size_or_target, signed=raw.flag, values=values)
+    return Enum(name=raw.name, size=raw.size_or_target, signed=raw.flag, values=values)
 
 
-def _enum64(raw: _Raw) -> EnumType:
+def _enum64(raw: _Raw) -> Enum:
     values = tuple(
         (raw.string(name_at), _sign(high << 32 | low, 64, raw.flag))
         for name_at, low, high in _by(3, raw.words)
     )
-    return EnumType(name=raw.name, size=raw.size_or_target, signed=raw.flag, values=values)
+    return Enum(name=raw.name, size=raw.size_or_target, signed=raw.flag, values=values)
 
 
 def _alias(raw: _Raw) -> AliasType:

@@ -27,7 +27,9 @@ FLAGS = (
     *("-fno-color-diagnostics", "-fno-caret-diagnostics", "-fdebug-compilation-dir=."),
 )
 
-_MESSAGE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?:fatal )?error: (?P<text>.*)$")
+_MESSAGE = re.compile(
+    r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?:fatal )?error: (?P<text>.*)$"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Compiled:
 def compile_sources(
     sources: Mapping[str, str], headers: Sequence[Path], cache: Path, owners: Mapping[str, str]
 ) -> Compiled:
-    """Compile each source; `headers` are the plugins' folders, `owners` maps a header to its plugin.
+    """Compile each source; `headers` are the plugins' folders, `owners` has a header's plugin.
 
     Raises PlaitError at the plugin's own file and line, SystemProblem without a compiler. A cache
     that cannot be written costs time, not the result: it becomes a warning.
@@ -55,7 +57,8 @@ def compile_sources(
     if missing:
         compiler = find_compiler()
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            runs = [pool.submit(_compile, compiler, n, sources[n], folders, owners) for n in missing]
+            flags = compile_flags(headers)
+            runs = [pool.submit(_compile, compiler, n, sources[n], flags, owners) for n in missing]
         raise_all(error for run in runs if isinstance(error := run.exception(), PlaitError))
         for name, run in zip(missing, runs, strict=True):
             objects[name] = run.result()
@@ -68,6 +71,12 @@ def compile_sources(
         cached=len(sources) - len(missing),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def compile_flags(headers: Sequence[Path]) -> tuple[str, ...]:
+    """How clang is called for programs that include headers of these folders."""
+    folders = (LIBRARY, *headers, Path(f"/usr/include/{platform.machine()}-linux-gnu"))
+    return (*FLAGS, *(f"-I{folder}" for folder in folders))
 
 
 def find_compiler() -> str:
@@ -101,14 +110,12 @@ def _compiler_identity() -> tuple[str, ...]:
 
 
 def _compile(
-    compiler: str, name: str, source: str, folders: Sequence[Path], owners: Mapping[str, str]
+    compiler: str, name: str, source: str, flags: Sequence[str], owners: Mapping[str, str]
 ) -> bytes:
     with tempfile.TemporaryDirectory(prefix="plait-") as scratch:
         path = Path(scratch) / f"{name}.c"
         path.write_text(source, encoding="utf-8")
-        includes = [f"-I{folder}" for folder in folders]
-        system = f"-I/usr/include/{platform.machine()}-linux-gnu"
-        command = [compiler, *FLAGS, *includes, system, "-c", path.name, "-o", f"{name}.o"]
+        command = [compiler, *flags, "-c", path.name, "-o", f"{name}.o"]
         run = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
         if run.returncode:
             raise _explain(name, run.stderr, owners)

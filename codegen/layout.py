@@ -4,28 +4,28 @@ A layout is a plain value: two generations whose layouts are equal can share a m
 differ, `copy_plan` says which bytes of an old entry go where in a new one.
 """
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 
-from plait.codegen.btf import Array, Btf, EnumType, Int, Struct
+from plait.codegen.btf import Array, Btf, Enum, Int, Struct
 
 _BIG_ENDIAN_NAMES = frozenset({"__be16", "__be32", "__be64"})
 _ADDRESS_NAMES = frozenset({"plait_addr", "plait_ip4"})
 _WIDEST = 8
 
 
-class Kind(Enum):
+class Kind(enum.Enum):
     """How the bytes of a scalar are to be read."""
 
-    UNSIGNED = auto()
-    SIGNED = auto()
-    BIG_ENDIAN = auto()
+    UNSIGNED = enum.auto()
+    SIGNED = enum.auto()
+    BIG_ENDIAN = enum.auto()
     """Unsigned, in network order."""
-    BOOL = auto()
-    BYTES = auto()
+    BOOL = enum.auto()
+    BYTES = enum.auto()
     """An array of `__u8` or `char`."""
-    ADDRESS = auto()
+    ADDRESS = enum.auto()
     """`struct plait_addr`, an IPv6 address or an IPv4 address as ::ffff:a.b.c.d; `plait_ip4`."""
 
 
@@ -85,7 +85,7 @@ def layout_of(btf: Btf, type_id: int) -> Layout:
             return Scalar(size=size, kind=Kind.BIG_ENDIAN)
         case Int(boolean=True, size=size):
             return Scalar(size=size, kind=Kind.BOOL)
-        case Int(size=size, signed=signed) | EnumType(size=size, signed=signed) if size <= _WIDEST:
+        case Int(size=size, signed=signed) | Enum(size=size, signed=signed) if size <= _WIDEST:
             return Scalar(size=size, kind=Kind.SIGNED if signed else Kind.UNSIGNED)
         case Array(element=element, count=count):
             return _array(layout_of(btf, element), count)

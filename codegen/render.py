@@ -31,7 +31,7 @@ class Place:
 PLACES = {
     Hook.NETDEV_INGRESS: Place(zone="PLAIT_ZONE_OUTSIDE", owner=None, to_pod=False),
     Hook.POD_EGRESS: Place(zone="skb->ifindex", owner="saddr", to_pod=False),
-    Hook.POD_INGRESS: Place(zone="PLAIT_ZONE_OUTSIDE", owner="daddr", to_pod=True),
+    Hook.POD_INGRESS: Place(zone="PLAIT_ZONE_HOST", owner="daddr", to_pod=True),
 }
 
 CALLS = {
@@ -55,9 +55,7 @@ def render(plan: Plan) -> dict[str, str]:
     hook_template = environment.get_template("hook.c.j2")
     sources = {hook.hook.value: hook_template.render(_hook(plan, hook)) for hook in plan.hooks}
     gc_template = environment.get_template("gc.c.j2")
-    sources[GC] = gc_template.render(
-        plan=plan, headers=_headers(plan, ()), families=plan.families
-    )
+    sources[GC] = gc_template.render(plan=plan, headers=_headers(plan, ()), families=plan.families)
     return sources
 
 

@@ -101,6 +101,7 @@ struct plait_pkt {
 	/* The way out, set by deliver and forward. */
 	struct plait_macs macs;
 	struct plait_addr nexthop;
+	bool provisional; /* to be decided again by the next packet */
 };
 
 static __always_inline int plait_drop(struct plait_pkt *pkt, __u32 reason)
@@ -130,7 +131,7 @@ static __always_inline int plait_pass(struct plait_pkt *pkt, struct plait_flow *
 {
 	(void)pkt;
 	flow->action = PLAIT_ACTION_PASS;
-	flow->oif = PLAIT_ZONE_OUTSIDE;
+	flow->oif = PLAIT_ZONE_HOST;
 	flow->mtu = 0xffff;
 	return PLAIT_DONE;
 }
@@ -146,12 +147,14 @@ static __always_inline int plait_deliver(struct plait_pkt *pkt, struct plait_flo
 	return PLAIT_DONE;
 }
 
+/* `mtu` 0: the way is not known well enough yet, the next packet asks again. */
 static __always_inline int plait_forward(struct plait_pkt *pkt, struct plait_flow *flow, __u32 oif,
 					 const struct plait_addr *nexthop, __u16 mtu)
 {
 	flow->action = PLAIT_ACTION_NEIGH;
 	flow->oif = oif;
-	flow->mtu = mtu;
+	flow->mtu = mtu ? mtu : 0xffff;
+	pkt->provisional = !mtu;
 	pkt->nexthop = *nexthop;
 	return PLAIT_DONE;
 }

@@ -320,7 +320,7 @@ static __always_inline int F(plait_decide)(struct plait_pkt *pkt, struct F(plait
 		F(plait_set_nexthop)(entry, &pkt->nexthop);
 	else
 		entry->via.macs = pkt->macs;
-	flow->stamp = stamp;
+	flow->stamp = pkt->provisional ? 0 : stamp;
 	return PLAIT_DONE;
 }
 

@@ -7,19 +7,22 @@
 #pragma once
 #include "plait_addr.h"
 
+/* Enums of a byte: fields of these types carry their names to whoever reads the object's BTF. */
+#define PLAIT_BYTE __attribute__((packed))
+
 enum plait_action {
 	PLAIT_ACTION_NONE, /* not decided yet: the reply's entry before the first reply */
 	PLAIT_ACTION_PASS, /* to the host's stack, or on to the pod when it comes from there */
 	PLAIT_ACTION_PEER, /* into the pod behind oif */
 	PLAIT_ACTION_NEIGH, /* out of oif to the next hop */
-};
+} PLAIT_BYTE;
 
 enum plait_flow_flag {
 	PLAIT_FLOW_REPLY = 1 << 0, /* the direction that answers */
 	PLAIT_FLOW_REWRITE = 1 << 1, /* the tuple that leaves differs from the one that comes */
 	PLAIT_FLOW_SETTLED = 1 << 2, /* no packet without SYN, FIN, RST changes the state */
 	PLAIT_FLOW_FIN_SEEN = 1 << 3, /* this direction has sent its FIN */
-};
+} PLAIT_BYTE;
 
 /* Connection states, with Linux conntrack's names; plait_timeouts has their idle times. */
 enum plait_state {
@@ -36,7 +39,7 @@ enum plait_state {
 	PLAIT_STATE_UDP_STREAM,
 	PLAIT_STATE_ICMP,
 	PLAIT_STATE_COUNT,
-};
+} PLAIT_BYTE;
 
 /* What core and fragments know of a flow, whatever its family. One cache line for IPv4, together
  * with the tuple and the next hop that follow it in the table.
@@ -44,9 +47,9 @@ enum plait_state {
 struct plait_flow {
 	__u32 stamp; /* sum of the revisions it was decided from; 0: never decided */
 	__u16 deps[3]; /* slots of these revisions */
-	__u8 action; /* enum plait_action */
-	__u8 flags; /* enum plait_flow_flag */
-	__u8 state; /* enum plait_state */
+	enum plait_action action;
+	enum plait_flow_flag flags; /* any of them */
+	enum plait_state state;
 	__u8 pad;
 	__u16 mtu; /* of the way out, bytes from the IP header on */
 	__u32 oif; /* PEER, NEIGH: way out; else the zone that the other direction comes from */
@@ -56,10 +59,12 @@ struct plait_flow {
 };
 _Static_assert(sizeof(struct plait_flow) == 40, "leaves room for tuple and next hop in a line");
 
-/* A flow's key names where its packets enter: the host-side interface of a pod, or the outside
- * (0), so that no pod reaches a flow of another one by forging its addresses.
+/* A flow's key names where its packets enter: the host-side interface of a pod, an uplink, or the
+ * host's own stack, so that no pod reaches a flow of another one by forging its addresses, and
+ * each entry is decided and applied at one hook.
  */
 #define PLAIT_ZONE_OUTSIDE 0
+#define PLAIT_ZONE_HOST 0xffffff
 #define PLAIT_ZONE_PROTO(zone, proto) ((__u32)(zone) << 8 | (proto))
 
 struct plait_key4 {

@@ -84,7 +84,9 @@ class OnReload(Enum):
 Record = Mapping[str, "FieldValue"]
 """A C struct by field names. Nested structs are records, arrays are tuples or bytes."""
 
-FieldValue = int | bool | bytes | str | IPv4Address | IPv6Address | tuple["FieldValue", ...] | Record
+FieldValue = (
+    int | bool | bytes | str | IPv4Address | IPv6Address | tuple["FieldValue", ...] | Record
+)
 """Integers are in host order as the reader thinks of them: a codec swaps `__be` fields itself. An IP
 address goes into `struct plait_addr` (16 bytes, v4 as ::ffff:a.b.c.d); a string `aa:bb:..` or bytes
 into an array of `__u8`."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plait.core.kernel.pins import Paths
     from plait.core.config.model import Config
     from plait.core.plugins import Plugins
 
@@ -21,6 +24,26 @@ class Context:
 
     instance: str = "default"
     plugins_dir: Path = DEFAULT_PLUGINS
+
+    def paths(self) -> "Paths":
+        """Where this instance keeps its things. Also checks that the machine can do the work."""
+        from plait.core.kernel.features import check_machine
+        from plait.core.kernel.pins import Paths
+
+        check_machine()
+        return Paths.of(self.instance)
+
+    def kernel(self) -> "Mapping[str, bool]":
+        """What this kernel can do; without the privilege to ask, everything is assumed."""
+        from plait.core.api.contract import KernelFeature
+        from plait.core.errors import SystemProblem
+        from plait.core.kernel.features import check_machine, probe
+
+        try:
+            check_machine()
+        except SystemProblem:
+            return {feature.value: True for feature in KernelFeature}
+        return probe()
 
     def load_plugins(self) -> "Plugins":
         """The installed plugins; see `plait.core.plugins.load_plugins`."""
@@ -37,8 +60,14 @@ class Context:
 
 pass_context = click.make_pass_decorator(Context)
 
-config_argument = click.argument("config", type=click.Path(path_type=Path), default=DEFAULT_CONFIG)
-"""For verbs about a config: a file, or a folder of `*.yaml`."""
+config_option = click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The config: a file, or a folder whose *.yaml are merged in the order of their names.",
+)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from plait.core.cli.context import Context, config_argument, json_option, pass_context
+from plait.core.cli.context import Context, config_option, json_option, pass_context
 from plait.core.errors import PlaitError, Problems
 
 
@@ -13,18 +13,15 @@ from plait.core.errors import PlaitError, Problems
     epilog="""\b
 Examples:
   plait validate
-  plait validate configs/quickstart.yaml
-  plait validate --json plait.yaml | jq '.problems[].line'
+  plait validate -c configs/quickstart.yaml
+  plait validate --json -c plait.yaml | jq '.problems[].line'
 """
 )
-@config_argument
+@config_option
 @json_option
 @pass_context
 def command(context: Context, config: Path, as_json: bool) -> None:
-    """Check a config, and touch nothing.
-
-    CONFIG is a file, or a folder whose *.yaml are merged.
-    """
+    """Check a config, and touch nothing."""
     try:
         sections = context.load_config(config).sections
     except PlaitError as error:

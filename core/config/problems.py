@@ -72,7 +72,7 @@ def _text_words(schema: Schema) -> str:
         case {"format": form}:
             return FORMATS[form].words
         case {"pattern": pattern}:
-            return f"text that matches {pattern}"
+            return f"text that matches `{pattern}`"
         case _:
             return "text"
 

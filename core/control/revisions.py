@@ -16,7 +16,7 @@ def slot_of(address: Address) -> int:
     """The slot of an address, 0 to 65535: what `plait_slot()` of plait_maps.h computes."""
     packed = address.packed
     words = _WORDS.unpack(_MAPPED + packed if isinstance(address, IPv4Address) else packed)
-    folded = words[0] * 31 + words[1] * 17 + words[2] * 7 + words[3]
+    folded: int = words[0] * 31 + words[1] * 17 + words[2] * 7 + words[3]
     return (folded * 0x9E3779B1 & 0xFFFFFFFF) >> 16
 
 

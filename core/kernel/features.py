@@ -18,7 +18,6 @@ _Result = TypeVar("_Result")
 _KERNEL_TYPES = Path("/sys/kernel/btf/vmlinux")
 _CLONE_NEWNET = 0x40000000
 _SCHED_CLS = 3
-_TCX_INGRESS = 46
 _LOOPBACK = 1  # the first device of every network namespace
 # r0 = TC_ACT_UNSPEC; exit
 _DO_NOTHING = struct.pack("=BBhi", 0xB7, 0, 0, -1) + struct.pack("=BBhi", 0x95, 0, 0, 0)
@@ -80,7 +79,7 @@ def _probe_attaching() -> dict[str, bool]:
 
 
 def _attach_tcx(program: int) -> None:
-    os.close(libbpf.link_create(program, _LOOPBACK, _TCX_INGRESS))
+    os.close(libbpf.link_create(program, _LOOPBACK, libbpf.AttachType.TCX_INGRESS))
 
 
 def _attach_clsact(program: int) -> None:

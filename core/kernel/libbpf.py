@@ -27,6 +27,7 @@ from ctypes import (
     sizeof,
 )
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 
@@ -459,6 +460,13 @@ def _read_info(fd: int, info: Structure) -> None:
 # --------------------------------------------------------------------------- programs and links
 
 
+class AttachType(IntEnum):
+    """The kernel's enum bpf_attach_type, as far as Plait attaches."""
+
+    TCX_INGRESS = 46
+    TCX_EGRESS = 47
+
+
 def program_load(program_type: int, name: str, instructions: bytes) -> int:
     """A descriptor of a new program, from raw instructions of 8 bytes each."""
     return call(
@@ -477,7 +485,7 @@ def program_by_id(program_id: int) -> int:
     return call("bpf_prog_get_fd_by_id", program_id)
 
 
-def programs_on(ifindex: int, attach_type: int) -> tuple[int, ...]:
+def programs_on(ifindex: int, attach_type: AttachType) -> tuple[int, ...]:
     """The ids of the programs at an attach point, in the order in which they run."""
     ids = (c_uint32 * _PROGRAMS_MAX)()
     count = c_uint32(_PROGRAMS_MAX)
@@ -553,7 +561,7 @@ def program_call(fd: int, context: bytes) -> tuple[int, bytes]:
     return options.retval, buffer.raw if buffer else b""
 
 
-def link_create(program_fd: int, ifindex: int, attach_type: int) -> int:
+def link_create(program_fd: int, ifindex: int, attach_type: AttachType) -> int:
     """A descriptor of a new link; with no other reference to it, closing it detaches."""
     return call("bpf_link_create", program_fd, ifindex, attach_type, None)
 

@@ -21,9 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from plait.core.kernel import clsact, libbpf
+from plait.core.kernel.libbpf import AttachType
 
-_TCX_INGRESS = 46
-_TCX_EGRESS = 47
 _GONE = (errno.ENODEV, errno.ENOLINK)
 _QDISC_MARK = "clsact_"
 
@@ -165,7 +164,7 @@ def _read_tcx_pin(pin: Path) -> Attachment | None:
         info = libbpf.link_info(link)
         device = _device(info.ifindex)
         if device:
-            egress = info.attach_type == _TCX_EGRESS
+            egress = info.attach_type == AttachType.TCX_EGRESS
             direction = Direction.EGRESS if egress else Direction.INGRESS
             return Attachment(device=device, direction=direction, mechanism=Mechanism.TCX, pin=pin)
     return None
@@ -184,8 +183,9 @@ def _tcx_programs(device: Device, direction: Direction) -> Iterator[AttachedProg
         yield from _named(Mechanism.TCX, number)
 
 
-def _attach_type(direction: Direction) -> int:
-    return _TCX_INGRESS if direction is Direction.INGRESS else _TCX_EGRESS
+def _attach_type(direction: Direction) -> AttachType:
+    ingress = direction is Direction.INGRESS
+    return AttachType.TCX_INGRESS if ingress else AttachType.TCX_EGRESS
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from plait.core.kernel.bpfobject import VerifierRefused
 _SOURCE = re.compile(r"; (?P<text>.*?)(?: @ (?P<file>[^ ]+):(?P<line>\d+))?")
 _STATISTICS = re.compile(r"processed (?P<count>\d+) insns .*")
 _INSTRUCTION = re.compile(r"(\d+: |from \d+ to \d+).*")
-_TOO_COMPLEX = ("BPF program is too large", "The sequence of", "too complex")
+_TOO_COMPLEX = ("BPF program is too large", "too complex")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,5 +94,4 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         text = path.read_text(encoding="utf-8")
     except OSError:
         return
-    # A tab is one column: the error prints the line as it stands.
     yield from enumerate(text.splitlines(), start=1)

@@ -56,8 +56,8 @@ def parse_text(text: str, file: Path, kinds: Kinds, *, first_line: int = 1) -> P
             objects.append(parsed)
     return Parsed(
         objects=tuple(objects),
-        problems=tuple(_error(fault, text, file, first_line) for fault in faults.values()),
-        warnings=tuple(_error(fault, text, file, first_line) for fault in unknown),
+        problems=_errors(faults.values(), text, file, first_line),
+        warnings=_errors(unknown, text, file, first_line),
     )
 
 
@@ -90,9 +90,27 @@ def _unknown(kind: Field, api_version: str, kinds: Kinds) -> Fault:
     )
 
 
-def _error(fault: Fault, text: str, file: Path, first_line: int) -> PlaitError:
-    at = locate(text, file, fault.path, key=fault.key, first_line=first_line)
-    return PlaitError(fault.what, at=at, expected=fault.expected, hint=fault.hint)
+def _errors(
+    faults: Iterable[Fault], text: str, file: Path, first_line: int
+) -> tuple[PlaitError, ...]:
+    """Faults as errors with their places, in the order in which a reader meets them."""
+    found = tuple(faults)
+    placed = [
+        (locate(text, file, fault.path, key=fault.key, first_line=first_line), fault)
+        for fault in found[:_SHOWN]
+    ]
+    placed.sort(key=lambda each: (each[0].line, each[0].column))
+    errors = [
+        PlaitError(fault.what, at=at, expected=fault.expected, hint=fault.hint)
+        for at, fault in placed
+    ]
+    if len(found) > _SHOWN:
+        at = Position(file=file, line=first_line)
+        errors.append(PlaitError(f"and {len(found) - _SHOWN} more problems", at=at))
+    return tuple(errors)
+
+
+_SHOWN = 20  # to find a place takes a pass over the document, and a List may hold thousands
 
 
 _CONTENT = re.compile(r"^(?!---|%|[ \t]*#|[ \t]*$)", re.MULTILINE)

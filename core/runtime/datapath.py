@@ -1,7 +1,7 @@
 """The datapath of one instance: the generation that runs, where it is attached, and its swap."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -87,10 +87,19 @@ class Datapath:
             for each in prepared.plan.maps
         )
 
-    def replace(self, prepared: Prepared, devices: Devices, config: str = "") -> Swapped:
+    def replace(
+        self,
+        prepared: Prepared,
+        devices: Devices,
+        *,
+        config: str,
+        fill: Callable[[Generation], None],
+    ) -> Swapped:
         """Prove a prepared plan, and put it in the place of what runs.
 
-        Whatever fails, the old programs run; the error says what is to be mended.
+        `config` is remembered as its origin. `fill` writes wanted entries to the maps of a first
+        generation before it meets a packet. Whatever fails, the old programs run; the error says
+        what is to be mended.
         """
         began = time.monotonic()
         plan, objects = prepared.plan, prepared.compiled.objects
@@ -103,6 +112,8 @@ class Datapath:
             if staged.changes[REVISIONS] is MapChange.NEW:
                 Revisions(fresh.maps[REVISIONS]).bump_all()
             migrated = self._migrate(plan, changed, fresh)
+            if self.generation is None:
+                fill(fresh)
             fresh.pin(self._paths.pins)
             before = self._swap(plan, fresh, devices)
         except BaseException:
@@ -255,6 +266,7 @@ class Datapath:
             applied=time.time(),
             programs=prepared.keys,
             plugins={use.name: use.version for use in prepared.plan.plugins},
+            drops={drop.name: drop.sentence for drop in prepared.plan.drops},
             sysctls={**sysctls, **(was.sysctls if was else {})},
         )
         self.state.write(self._paths.run)

@@ -10,7 +10,9 @@ from plait.core.plan.core import REVISIONS
 from plait.core.plan.model import Plan
 from plait.core.runtime.staging import Staged, stage
 
-_VERDICTS = {0xFFFFFFFF: Verdict.PASS, 0: Verdict.PASS, 2: Verdict.DROP, 7: Verdict.REDIRECT}
+VERDICTS = {0xFFFFFFFF: Verdict.PASS, 0: Verdict.PASS, 2: Verdict.DROP, 7: Verdict.REDIRECT}
+"""What a program's return value (TC_ACT_*) means."""
+
 _TRIAL_ENTRIES = 64
 
 
@@ -28,12 +30,14 @@ def prove(plan: Plan, objects: Mapping[str, bytes]) -> None:
 def _run(test: PacketTest, trial: Staged) -> Iterator[PlaitError]:
     program = trial.programs.get(test.hook.value)
     if program is None:
-        yield PlaitError(f"packet test '{test.name}' is for hook {test.hook.value}, which is unused")
+        yield PlaitError(
+            f"packet test '{test.name}' is for hook {test.hook.value}, which is unused"
+        )
         return
     for entry in test.entries:
         _put(entry, trial.maps)
     run = test_run(program, test.packet)
-    verdict = _VERDICTS.get(run.retval)
+    verdict = VERDICTS.get(run.retval)
     if verdict is not test.verdict:
         yield PlaitError(
             f"packet test '{test.name}' failed: {verdict.value if verdict else run.retval}",

@@ -127,7 +127,7 @@ class _Loader:
         if missing:
             raise PlaitError(
                 f"no header defines the map {', '.join(missing)}",
-                expected="a definition with SEC(\".maps\") in a header of a fragment",
+                expected='a definition with SEC(".maps") in a header of a fragment',
             )
 
     def staged(self) -> Staged:

@@ -12,7 +12,8 @@ from typing import Self
 class State:
     """The committed generation, and what must be undone at the end.
 
-    `programs` has the content key of each program, `sysctls` the value that each path had before.
+    `programs` has the content key of each program, `sysctls` the value that each path had before,
+    `drops` a sentence for each drop reason.
     """
 
     generation: int
@@ -23,6 +24,7 @@ class State:
     programs: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    drops: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, run: Path) -> Self | None:

@@ -119,7 +119,7 @@ class _Balancer:
 def service_id(scope: str, port: ServicePort, family: type[IPv4Address | IPv6Address]) -> int:
     """The 64-bit number by which the datapath knows a port of a service, the same on all nodes."""
     proto = PROTOCOLS[port.protocol]
-    name = f"{scope}:{port.name or port.port}/{proto}/{family.version}"
+    name = f"{scope}:{port.name or port.port}/{proto}/{4 if family is IPv4Address else 6}"
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
 
 

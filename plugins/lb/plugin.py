@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from plait.core.api import (
-    PLUGIN_API,
     Config,
     Contribution,
     Feature,
@@ -18,7 +17,7 @@ from plait.core.api import (
 from plait.plugins.lb.config import Algorithm, LbConfig
 from plait.plugins.lb.handlers import service_handler
 
-__all__ = ["PLUGIN_API"]
+PLUGIN_API = 1
 
 
 @hookimpl
@@ -57,8 +56,12 @@ def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
     services, backends = lb.capacity.services, lb.capacity.backends
     tables = services if lb.algorithm is Algorithm.MAGLEV else 1
     return (
-        MapSpec(name="lb_slots", max_entries=backends, config_key="lb.capacity.backends"),
-        MapSpec(name="lb_members", max_entries=backends, config_key="lb.capacity.backends"),
-        MapSpec(name="lb_maglev", max_entries=tables, config_key="lb.capacity.services"),
-        MapSpec(name="lb_services", max_entries=services, config_key="lb.capacity.services"),
+        _map("lb_slots", backends, "lb.capacity.backends"),
+        _map("lb_members", backends, "lb.capacity.backends"),
+        _map("lb_maglev", tables, "lb.capacity.services"),
+        _map("lb_services", services, "lb.capacity.services"),
     )
+
+
+def _map(name: str, max_entries: int, config_key: str) -> MapSpec:
+    return MapSpec(name=name, max_entries=max_entries, reconciled=True, config_key=config_key)

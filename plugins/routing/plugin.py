@@ -3,9 +3,6 @@
 from pathlib import Path
 
 from plait.core.api import (
-    PLUGIN_API as PLUGIN_API,
-)
-from plait.core.api import (
     Config,
     Contribution,
     Feature,
@@ -17,6 +14,8 @@ from plait.core.api import (
     hookimpl,
 )
 from plait.plugins.routing.config import RoutingConfig
+
+PLUGIN_API = 1
 
 HEADERS = Path(__file__).parent / "bpf"
 

@@ -1,10 +1,9 @@
-"""These tests load programs and maps: they need root, and say so where it must not be missing."""
+"""Fixtures of tests that load programs and maps."""
 
 import ctypes
 import os
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,7 @@ import pytest
 from plait.core.kernel.features import check_machine
 from plait.core.kernel.pins import BPFFS
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.geteuid() != 0 and "CI" not in os.environ:
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="needs root"))
+CLONE_NEWNET = 0x40000000
 
 
 @pytest.fixture
@@ -30,3 +24,14 @@ def bpffs() -> Iterator[Path]:
     for pin in folder.iterdir():
         pin.unlink()
     folder.rmdir()
+
+
+@pytest.fixture
+def namespace() -> Iterator[None]:
+    """The test runs in an empty network namespace, which goes when the test is over."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    yield
+    assert libc.setns(home, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    os.close(home)

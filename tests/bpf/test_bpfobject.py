@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from plait.core.kernel import libbpf
+from plait.core.kernel import libbpf, programs
 from plait.core.kernel.bpfobject import BpfObject, VerifierRefused
 from plait.core.kernel.maps import Map, MapType
 
@@ -78,7 +78,7 @@ def test_a_map_is_made_as_large_as_wished(opened: BpfObject) -> None:
 
 def test_a_map_of_before_is_used_again(opened: BpfObject) -> None:
     with Map.create(
-        map_type=MapType.HASH, name="old", key_size=4, value_size=4, max_entries=8
+        map_type=MapType.HASH, name="entries", key_size=4, value_size=4, max_entries=8
     ) as old:
         opened.programs["broken"].leave_out()
         opened.maps["entries"].reuse(old.fd)
@@ -97,10 +97,10 @@ def test_constants_are_set_before_the_load(opened: BpfObject) -> None:
     opened.load()
 
     program = opened.programs["classify"].fd()
-    run = libbpf.program_run(program, data=bytes(64), context=b"", repeat=1)
+    run = programs.test_run(program, bytes(64))
     os.close(program)
     assert before == (1).to_bytes(4, "little")
-    assert run.value == 41
+    assert run.retval == 41
 
 
 def test_a_syscall_program_is_called_with_a_context(opened: BpfObject) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from plait.core.api import Record
 from plait.core.kernel import libbpf
 from plait.core.kernel.bpfobject import BpfObject
 from plait.core.kernel.maps import Map, MapFlag, MapFull, MapType
@@ -152,7 +153,7 @@ def test_a_loaded_map_knows_its_own_layout(compile_c: Callable[[str], bytes]) ->
     with BpfObject(compile_c(TYPED), "test") as opened:
         opened.load()
         typed = Map(opened.maps["typed"].fd())
-    record = {"addr": IPv4Address("10.0.0.1"), "port": 80}
+    record: Record = {"addr": IPv4Address("10.0.0.1"), "port": 80}
 
     with typed:
         key, value = typed.codecs()

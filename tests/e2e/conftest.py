@@ -1,6 +1,5 @@
-"""These tests make network namespaces: they need root, and say so where it must not be missing."""
+"""Fixtures of tests that make network namespaces."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +7,6 @@ from pathlib import Path
 import pytest
 
 from plait.core.endpoints import namespaces
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.geteuid() != 0 and "CI" not in os.environ:
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
 @pytest.fixture

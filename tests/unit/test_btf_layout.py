@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.codegen.btf import EnumType, parse_btf
+from plait.codegen.btf import Enum, parse_btf
 from plait.codegen.codec import Codec
 from plait.codegen.layout import ArrayLayout, Field, Kind, Layout, Scalar, StructLayout, layout_of
 from plait.codegen.object import read_object
@@ -157,7 +157,7 @@ def test_an_enum_has_its_values_with_their_sign(compile_c: Callable[[str], bytes
 
     found = types.types[types.find("action") or 0]
 
-    assert isinstance(found, EnumType)
+    assert isinstance(found, Enum)
     assert found.values == (("ACTION_NONE", -1), ("ACTION_GO", 3))
 
 

@@ -79,7 +79,7 @@ def shell(
 def test_a_valid_config(shell: Shell) -> None:
     file = shell.write("plait.yaml", CONFIG)
 
-    status, out, err = shell.run("validate", file)
+    status, out, err = shell.run("validate", "-c", file)
 
     assert (status, out, err) == (ExitStatus.OK, f"{file}: valid; features: cache\n", "")
 
@@ -87,7 +87,7 @@ def test_a_valid_config(shell: Shell) -> None:
 def test_a_wrong_config_is_shown_with_its_line(shell: Shell) -> None:
     file = shell.write("plait.yaml", CONFIG.replace("size", "siez"))
 
-    status, out, err = shell.run("validate", file)
+    status, out, err = shell.run("validate", "-c", file)
 
     assert status == ExitStatus.BAD_INPUT
     assert out == ""
@@ -101,7 +101,7 @@ def test_a_wrong_config_is_shown_with_its_line(shell: Shell) -> None:
 def test_problems_as_json(shell: Shell) -> None:
     file = shell.write("plait.yaml", CONFIG.replace("2", "0").replace("v1", "v0"))
 
-    status, out, _ = shell.run("validate", "--json", file)
+    status, out, _ = shell.run("validate", "--json", "-c", file)
 
     answer = json.loads(out)
     assert status == ExitStatus.BAD_INPUT

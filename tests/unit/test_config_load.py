@@ -126,9 +126,9 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
     assert refusal(file) == [
         "plait.yaml:1:13: apiVersion is 'plait/v2'; expected `plait/v1`",
         "plait.yaml:2:1: node.name is missing;"
-        " expected text that matches ^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        " expected text that matches `^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`",
         "plait.yaml:3:12: node.devices is 'eth0';"
-        r" expected `auto` or a list, each item text that matches ^[^\s/:]{1,15}$",
+        r" expected `auto` or a list, each item text that matches `^[^\s/:]{1,15}$`",
         "plait.yaml:4:14: node.podCIDRs[0] is '10.244.1.5/24';"
         " expected an IPv4 or IPv6 network such as 10.0.0.0/8 or fd00::/8",
         "plait.yaml:7:5: unknown key 'algoritm' in lb",

@@ -4,12 +4,29 @@
  * Stage: route   Maps: none   Constants: none
  */
 #pragma once
+#include <linux/errno.h>
 #include "plait.h"
 
 PLAIT_DROP_REASON(ROUTING_NO_ROUTE);
 
 #define ROUTING_AF_INET 2
 #define ROUTING_AF_INET6 10
+#define ROUTING_SKIP_NEIGH 4 /* BPF_FIB_LOOKUP_SKIP_NEIGH, Linux 6.3 */
+
+/* The kernel's routing table, without its neighbours: those are resolved when a packet leaves. An
+ * older kernel insists on them, and then does not tell the MTU until they are known.
+ */
+static __always_inline long routing_lookup(struct plait_pkt *pkt, struct bpf_fib_lookup *fib)
+{
+	long found;
+
+	fib->tot_len = 1; /* ask for the route's MTU, not only the device's */
+	found = bpf_fib_lookup(pkt->skb, fib, sizeof(*fib), ROUTING_SKIP_NEIGH);
+	if (found != -EINVAL)
+		return found;
+	fib->tot_len = 0;
+	return bpf_fib_lookup(pkt->skb, fib, sizeof(*fib), 0);
+}
 
 /* From a pod: to a pod here, or out of the device and to the next hop that the kernel routes to.
  * What is for the node itself, and what only the kernel's stack can send, is passed to it.
@@ -36,7 +53,7 @@ static __always_inline int routing_from_pod(struct plait_pkt *pkt, struct plait_
 	fib.l4_protocol = pkt->proto;
 	asked = fib.family;
 
-	switch (bpf_fib_lookup(pkt->skb, &fib, sizeof(fib), 0)) {
+	switch (routing_lookup(pkt, &fib)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		break;

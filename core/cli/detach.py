@@ -1,0 +1,36 @@
+"""`plait detach`: leave the host as it was."""
+
+import click
+
+from plait.core.cli.context import Context, pass_context
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  plait detach
+  plait detach --purge
+"""
+)
+@click.option("--purge", is_flag=True, help="Also remove state that outlives a reboot.")
+@pass_context
+def command(context: Context, purge: bool) -> None:
+    """Take all programs off the devices, and undo settings.
+
+    What others attached is not touched. May be repeated.
+    """
+    import shutil
+
+    from plait.core.kernel.features import check_machine
+    from plait.core.runtime.datapath import Datapath
+    from plait.core.runtime.lock import held
+
+    paths = context.paths()
+    check_machine()
+    with held(paths):
+        Datapath.adopt(paths).detach()
+        shutil.rmtree(paths.pins, ignore_errors=True)
+        if purge:
+            shutil.rmtree(paths.state, ignore_errors=True)
+    shutil.rmtree(paths.run, ignore_errors=True)
+    click.echo("detached")

@@ -1,0 +1,49 @@
+"""`plait status`: what runs, where, and what is wrong."""
+
+import json
+import time
+
+import click
+
+from plait.core.cli.context import Context, json_option, pass_context
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  plait status
+  plait status --json | jq .generation
+"""
+)
+@json_option
+@pass_context
+def command(context: Context, as_json: bool) -> None:
+    """Show the generation that runs, the devices it is on, and what the agent complains of.
+
+    Exit status 1 when something is wrong: a config or object that was refused.
+    """
+    from plait.core.errors import ExitStatus
+    from plait.core.runtime.status import read_status
+
+    status = read_status(context.paths())
+    if as_json:
+        click.echo(json.dumps(status.plain(), indent=1))
+    elif status.state is None:
+        click.echo(f"nothing runs in instance {context.instance}")
+    else:
+        age = time.time() - status.state.applied
+        click.echo(f"generation  {status.state.generation}, since {age:.0f} s")
+        click.echo(f"config      {status.state.config}")
+        agent = status.agent
+        click.echo(f"agent       {f'process {agent.pid}' if agent else 'none'}")
+        for place in status.places:
+            what = f"{place.hook} by {place.mechanism}"
+            if place.others:
+                what += f"; not ours: {', '.join(place.others)}"
+            click.echo(f"device      {place.device}: {what}")
+        for reason, count in status.drops.items():
+            click.echo(f"dropped     {count} {reason}")
+        for problem in status.problems:
+            click.echo(problem, err=True)
+    if status.problems:
+        raise SystemExit(ExitStatus.BAD_INPUT)

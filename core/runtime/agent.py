@@ -1,0 +1,246 @@
+"""The agent: applies a config, then follows its file, its objects, the kernel, and the clock."""
+
+import logging
+import os
+import queue
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from plait.codegen.render import GC
+from plait.core.control.reconciler import Outcome
+from plait.core.endpoints.monitor import (
+    AddressChanged,
+    Event,
+    EventsLost,
+    LinkChanged,
+    LinkGone,
+    Monitor,
+    RouteChanged,
+)
+from plait.core.errors import PlaitError
+from plait.core.kernel.pins import Paths
+from plait.core.objects.sources.watch import Watch
+from plait.core.plugins import Plugins
+from plait.core.runtime import collector
+from plait.core.runtime.node import Node
+from plait.core.runtime.notify import notify
+from plait.core.runtime.state import write_json
+
+log = logging.getLogger("plait")
+
+COLLECT_SECONDS = 5.0
+"""How often idle flows are looked for."""
+
+
+class Command(Enum):
+    """What somebody else than the kernel tells the agent."""
+
+    CONFIG = "the config changed"
+    OBJECTS = "objects changed"
+    ROLLBACK = "roll back"
+    STOP = "stop"
+
+
+Message = Command | Event
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """What `plait status` shows of a running agent; written to agent.json after each change."""
+
+    pid: int
+    config: str
+    started: float
+    generation: int = 0
+    error: str | None = None
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    reloads: int = 0
+    last_reload_ms: float = 0.0
+    objects: int = 0
+    flows: int = 0
+
+
+class Agent:
+    """Runs in the foreground until SIGTERM or SIGINT; the datapath stays when it ends.
+
+    SIGHUP applies the config again, SIGUSR2 rolls back. Everything happens in one thread, in the
+    order in which it was told; what comes in a burst is done once.
+    """
+
+    def __init__(self, config: Path, paths: Paths, plugins: Plugins) -> None:
+        self._config = config
+        self._paths = paths
+        self._node = Node(paths, plugins)
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._watch: Watch | None = None
+        self._watched: tuple[Path, ...] = ()
+        self._hz = 0
+        self._status = Status(pid=os.getpid(), config=str(config), started=time.time())
+
+    def run(self) -> None:
+        """Apply, then follow. PlaitError when the first config is bad and nothing runs yet."""
+        for number, command in (
+            (signal.SIGTERM, Command.STOP),
+            (signal.SIGINT, Command.STOP),
+            (signal.SIGHUP, Command.CONFIG),
+            (signal.SIGUSR2, Command.ROLLBACK),
+        ):
+            signal.signal(number, lambda *_, command=command: self._inbox.put(command))
+        config_watch = Watch((self._config,), lambda: self._inbox.put(Command.CONFIG))
+        monitor = Monitor(self._inbox.put)
+        config_watch.start()
+        monitor.start()
+        try:
+            self._apply(first=self._node.datapath.generation is None)
+            notify("READY=1")
+            self._follow()
+        finally:
+            notify("STOPPING=1")
+            monitor.stop()
+            config_watch.stop()
+            if self._watch:
+                self._watch.stop()
+            self._node.datapath.close()
+            (self._paths.run / "agent.json").unlink(missing_ok=True)
+
+    def _follow(self) -> None:
+        collect_at = time.monotonic() + COLLECT_SECONDS
+        while True:
+            try:
+                messages = self._next(max(0.0, collect_at - time.monotonic()))
+            except queue.Empty:
+                self._collect()
+                collect_at = time.monotonic() + COLLECT_SECONDS
+                continue
+            if Command.STOP in messages:
+                return
+            try:
+                self._handle(messages)
+            except PlaitError as error:
+                self._complain(error)
+            self._publish()
+
+    def _next(self, timeout: float) -> list[Message]:
+        messages = [self._inbox.get(timeout=timeout)]
+        while True:
+            try:
+                messages.append(self._inbox.get_nowait())
+            except queue.Empty:
+                return messages
+
+    def _handle(self, messages: list[Message]) -> None:
+        self._follow_kernel([each for each in messages if not isinstance(each, Command)])
+        if Command.ROLLBACK in messages:
+            log.warning("rolled back to generation %d", self._node.rollback())
+        if Command.CONFIG in messages:
+            self._apply(first=False)
+        elif Command.OBJECTS in messages:
+            self._scan()
+
+    def _follow_kernel(self, events: Iterable[Event]) -> None:
+        changed: set[str] = set()
+        routes = addresses = False
+        for event in events:
+            match event:
+                case LinkChanged(link=link, before=before):
+                    self._node.links.add(link)
+                    changed |= {link.name, before.name if before else link.name}
+                case LinkGone(link=link):
+                    self._node.links.remove(link)
+                    changed.add(link.name)
+                case AddressChanged():
+                    addresses = True
+                case RouteChanged():
+                    routes = True
+                case EventsLost():
+                    routes = addresses = True
+                case _:
+                    pass
+        if changed:
+            self._node.links_changed(changed)
+        elif routes:
+            self._node.place()
+        if addresses:
+            self._node.addresses_changed()
+        elif routes:
+            self._node.routes_changed()
+
+    def _apply(self, *, first: bool) -> None:
+        began = time.monotonic()
+        try:
+            applied = self._node.apply(self._config)
+        except PlaitError as error:
+            if first:
+                raise
+            self._complain(error)
+            return
+        self._status.error = None
+        elapsed = (time.monotonic() - began) * 1000
+        if applied.swapped:
+            self._status.reloads += 1
+            self._status.last_reload_ms = elapsed
+            maps = ", ".join(f"{name} {change}" for name, change in applied.swapped.maps.items())
+            log.info(
+                "generation %d runs after %.0f ms (%d compiled; %d entries migrated; %s)",
+                applied.swapped.number, elapsed, applied.compiled, applied.swapped.migrated, maps,
+            )  # fmt: skip
+        else:
+            log.info("the config is applied after %.0f ms; no program changed", elapsed)
+        for warning in applied.warnings:
+            log.warning("%s", warning)
+        self._report(applied.outcome)
+        self._watch_objects()
+        self._publish()
+
+    def _scan(self) -> None:
+        began = time.monotonic()
+        outcome = self._node.scan()
+        if outcome is not None:
+            log.info("objects applied after %.1f ms", (time.monotonic() - began) * 1000)
+            self._report(outcome)
+
+    def _report(self, outcome: Outcome) -> None:
+        log.info("map entries: %d written, %d removed", outcome.updated, outcome.deleted)
+        for problem in self._node.problems:
+            log.error("%s", problem.explain())
+
+    def _complain(self, error: PlaitError) -> None:
+        self._status.error = error.explain()
+        log.error("%s", error.explain())
+        log.error("what runs is unchanged")
+
+    def _watch_objects(self) -> None:
+        paths = self._node.object_paths
+        if paths == self._watched:
+            return
+        if self._watch:
+            self._watch.stop()
+        self._watch = Watch(paths, lambda: self._inbox.put(Command.OBJECTS))
+        self._watched = paths
+        self._watch.start()
+        self._inbox.put(Command.OBJECTS)
+
+    def _collect(self) -> None:
+        generation = self._node.datapath.generation
+        if generation is None:
+            return
+        if not self._hz:
+            self._hz = collector.measure_hz(generation.programs[GC])
+        collected = collector.collect(
+            generation.programs, generation.maps, self._hz, self._status.flows
+        )
+        self._status.flows = collected.live
+        self._publish()
+
+    def _publish(self) -> None:
+        generation = self._node.datapath.generation
+        self._status.generation = generation.number if generation else 0
+        self._status.problems = [each.explain() for each in self._node.problems]
+        self._status.warnings = [str(each) for each in self._node.warnings]
+        self._status.objects = len(self._node.store)
+        write_json(self._paths.run / "agent.json", asdict(self._status))

@@ -1,0 +1,63 @@
+"""The devices of this namespace that a config and its endpoints speak of, as they come and go."""
+
+from collections.abc import Iterable
+
+from plait.core.config.model import Config
+from plait.core.endpoints.links import Link, default_route_devices, links, peer_mac
+from plait.core.errors import PlaitError
+from plait.core.kernel.links import Device
+from plait.core.objects.model import Endpoint, Object
+from plait.core.runtime.datapath import Devices
+
+
+class LinkTable:
+    """Links by name, and the MAC addresses behind those that are veth pairs.
+
+    `by_name` and `macs` are read by the endpoints' handler, and change as links come and go.
+    """
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Link] = {}
+        self.macs: dict[int, str] = {}
+
+    def refresh(self) -> None:
+        """Ask the kernel for all links."""
+        self.by_name.clear()
+        self.macs.clear()
+        for link in links():
+            self.add(link)
+
+    def add(self, link: Link) -> None:
+        """A link appeared or changed."""
+        for name in [each for each, known in self.by_name.items() if known.index == link.index]:
+            del self.by_name[name]
+        self.by_name[link.name] = link
+        if link.kind == "veth" and (mac := peer_mac(link.index)):
+            self.macs[link.index] = mac
+
+    def remove(self, link: Link) -> None:
+        """A link is gone."""
+        self.by_name.pop(link.name, None)
+        self.macs.pop(link.index, None)
+
+    def wanted(self, config: Config, objects: Iterable[Object]) -> Devices:
+        """The uplinks of the config and the interfaces of endpoints, of those that exist."""
+        uplinks = config.node.devices
+        return Devices(
+            uplinks=self._devices(default_route_devices() if uplinks is None else uplinks),
+            pods=self._devices(each.interface for each in objects if isinstance(each, Endpoint)),
+        )
+
+    def check(self, config: Config) -> None:
+        """PlaitError for an uplink that the config names and that does not exist."""
+        for name in config.node.devices or ():
+            if name not in self.by_name:
+                raise PlaitError(
+                    f"node.devices: there is no interface {name}",
+                    expected=f"one of {', '.join(sorted(self.by_name))}, or auto",
+                    hint="ip link",
+                )
+
+    def _devices(self, names: Iterable[str]) -> tuple[Device, ...]:
+        present = (self.by_name.get(name) for name in dict.fromkeys(names))
+        return tuple(Device(name=link.name, ifindex=link.index) for link in present if link)

@@ -1,0 +1,210 @@
+"""One node: a config that became a datapath, and objects that become its maps' entries."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from plait.codegen.codec import Codec
+from plait.core.config.load import load_config
+from plait.core.config.model import Config
+from plait.core.control.endpoints import endpoint_handler
+from plait.core.control.reconciler import Outcome, Reconciler
+from plait.core.control.revisions import Revisions
+from plait.core.control.targets import reconciled_targets
+from plait.core.endpoints.links import node_addresses
+from plait.core.endpoints.objects import default_folder
+from plait.core.errors import PlaitError
+from plait.core.kernel.features import probe
+from plait.core.kernel.pins import Paths
+from plait.core.objects.model import Address, Endpoint, EndpointSlice, Key, Object, Service
+from plait.core.objects.sources.files import FileSource, Snapshot
+from plait.core.objects.store import Store
+from plait.core.pipeline import plan_config, prepare
+from plait.core.plan.core import NODES, REVISIONS
+from plait.core.plan.model import Plan
+from plait.core.plugins import Plugins
+from plait.core.runtime.datapath import Datapath, Swapped
+from plait.core.runtime.devices import LinkTable
+from plait.core.runtime.generation import Generation
+
+CORE_KINDS = (Service, EndpointSlice, Endpoint)
+SOURCE = "files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of a config: the swap, if one was due, and the first reconciliation."""
+
+    plan: Plan
+    swapped: Swapped | None
+    compiled: int
+    outcome: Outcome
+    warnings: tuple[str, ...]
+
+
+class Node:
+    """Everything that one instance does. Not safe for threads; hold `runtime.lock` meanwhile."""
+
+    def __init__(self, paths: Paths, plugins: Plugins) -> None:
+        self.paths = paths
+        self.datapath = Datapath.adopt(paths)
+        self.store = Store()
+        self.links = LinkTable()
+        self.links.refresh()
+        self._plugins = plugins
+        self._kernel = probe()
+        self._config: Config | None = None
+        self._source: FileSource | None = None
+        self._snapshot = Snapshot(objects=(), problems=(), warnings=())
+        self._reconciler: Reconciler | None = None
+        self._outcome = Outcome(updated=0, deleted=0)
+
+    @property
+    def object_paths(self) -> tuple[Path, ...]:
+        """Where objects are read from: the config's folders, and this instance's endpoints."""
+        return _object_paths(self._config, self.paths) if self._config else ()
+
+    @property
+    def problems(self) -> tuple[PlaitError, ...]:
+        """Everything that is wrong with objects now."""
+        return (*self._snapshot.problems, *self.store.problems(), *self._outcome.problems)
+
+    @property
+    def warnings(self) -> tuple[PlaitError, ...]:
+        """What was passed over."""
+        return self._snapshot.warnings
+
+    def apply(self, path: Path) -> Applied:
+        """Make the config at `path` the one that runs. PlaitError: nothing has changed."""
+        config = load_config(path, self._plugins.features())
+        self.links.check(config)
+        plan = plan_config(config, self._plugins, self._kernel)
+        prepared = prepare(plan, self.paths.cache)
+        source = self._source_of(config)
+        snapshot = source.scan()
+        devices = self.links.wanted(config, snapshot.objects)
+
+        def fill(fresh: Generation) -> None:
+            self._write_addresses(fresh)
+            self._reconciler_of(config, plan, fresh).sync(_by_key(snapshot.objects))
+
+        swapped = None
+        if self.datapath.is_current(prepared):
+            self.datapath.place(devices)
+        else:
+            swapped = self.datapath.replace(prepared, devices, config=str(path), fill=fill)
+        assert self.datapath.generation is not None
+        self._config, self._source = config, source
+        self._write_addresses(self.datapath.generation)
+        self._reconciler = self._reconciler_of(config, plan, self.datapath.generation)
+        self._take(snapshot)
+        self._sync(None)
+        return Applied(
+            plan=plan,
+            swapped=swapped,
+            compiled=len(prepared.compiled.objects) - prepared.compiled.cached,
+            outcome=self._outcome,
+            warnings=prepared.compiled.warnings,
+        )
+
+    def scan(self) -> Outcome | None:
+        """Read the objects again, and bring maps and attachments in step; None: nothing changed."""
+        if self._source is None:
+            return None
+        changed = self._take(self._source.scan())
+        if not changed:
+            return None
+        outcome = self._sync(changed)
+        if any(kind == Endpoint.kind for kind, _, _ in changed):
+            self.place()
+        return outcome
+
+    def links_changed(self, names: Collection[str]) -> None:
+        """Links of these names came, went or changed: follow with entries and attachments."""
+        concerned = [
+            each.key
+            for each in self.store.values()
+            if isinstance(each, Endpoint) and each.interface in names
+        ]
+        if concerned:
+            self._sync(concerned)
+        self.place()
+
+    def place(self) -> None:
+        """Attach where devices are wanted, let go where they are not."""
+        if self._config is not None:
+            self.datapath.place(self.links.wanted(self._config, self.store.values()))
+
+    def routes_changed(self) -> None:
+        """The kernel routes otherwise now: every flow decides again."""
+        if self.datapath.generation:
+            Revisions(self.datapath.maps[REVISIONS]).bump_all()
+
+    def addresses_changed(self) -> None:
+        """The node's own addresses changed."""
+        if self.datapath.generation:
+            self._write_addresses(self.datapath.generation)
+        self.routes_changed()
+
+    def rollback(self) -> int:
+        """Back to the generation before; objects are left alone until the next config is applied."""
+        number = self.datapath.rollback()
+        self._reconciler = None
+        return number
+
+    def _source_of(self, config: Config) -> FileSource:
+        if self._source and self.object_paths == _object_paths(config, self.paths):
+            return self._source
+        return FileSource(_object_paths(config, self.paths), (*CORE_KINDS, *self._plugins.kinds()))
+
+    def _reconciler_of(self, config: Config, plan: Plan, fresh: Generation) -> Reconciler:
+        revisions = Revisions(fresh.maps[REVISIONS])
+        return Reconciler(
+            (
+                endpoint_handler(self.links.by_name, self.links.macs),
+                *self._plugins.handlers(config),
+            ),
+            reconciled_targets(plan, fresh.maps),
+            bump=revisions.bump,
+            bump_all=revisions.bump_all,
+        )
+
+    def _take(self, snapshot: Snapshot) -> frozenset[Key]:
+        self._snapshot = snapshot
+        return self.store.replace(SOURCE, snapshot.objects).keys
+
+    def _sync(self, changed: Collection[Key] | None) -> Outcome:
+        if self._reconciler is not None:
+            self._outcome = self._reconciler.sync(
+                self.store, changed, complete=not self._snapshot.problems
+            )
+        return self._outcome
+
+    def _write_addresses(self, fresh: Generation) -> None:
+        """The addresses by which this node speaks as a router: the first of each family."""
+        own = [address for each in node_addresses().values() for address in each]
+        _, value = fresh.maps[NODES].codecs()
+        fresh.maps[NODES].update(bytes(4), _router(value, own))
+
+
+def _router(value: Codec, own: Iterable[Address]) -> bytes:
+    first: dict[int, Address] = {}
+    for address in own:
+        first.setdefault(address.version, address)
+    return value.encode(
+        {
+            "addr4": first.get(4, IPv4Address(0)),
+            "addr6": first.get(6, IPv6Address(0)),
+        }
+    )
+
+
+def _object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
+    return (*config.objects, default_folder(paths.run.name))
+
+
+def _by_key(objects: Iterable[Object]) -> dict[Key, Object]:
+    store = Store()
+    store.replace(SOURCE, objects)
+    return dict(store)

@@ -1,0 +1,97 @@
+"""The state of one instance, gathered for `plait status`."""
+
+from dataclasses import asdict, dataclass, field
+from zlib import crc32
+
+from plait.core.kernel import links
+from plait.core.kernel.maps import Map
+from plait.core.kernel.pins import Paths
+from plait.core.plan.core import DROPS
+from plait.core.runtime import attachments
+from plait.core.runtime.agent import Status
+from plait.core.runtime.generation import Generation
+from plait.core.runtime.reading import read_agent
+from plait.core.runtime.state import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedPlace:
+    """A hook of ours on a device, and the names of others' programs beside it."""
+
+    device: str
+    hook: str
+    mechanism: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceStatus:
+    """What runs. `state` is None when nothing does, `agent` when no agent does."""
+
+    state: State | None
+    agent: Status | None
+    places: tuple[AttachedPlace, ...] = ()
+    drops: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the agent refused, and why."""
+        if self.agent is None:
+            return ()
+        return (*((self.agent.error,) if self.agent.error else ()), *self.agent.problems)
+
+    def plain(self) -> dict[str, object]:
+        """As plain data."""
+        return {
+            "generation": self.state.generation if self.state else None,
+            **asdict(self),
+            "problems": self.problems,
+        }
+
+
+def read_status(paths: Paths) -> InstanceStatus:
+    """Look at files, pins and devices; nothing is changed."""
+    state, agent = State.read(paths.run), read_agent(paths.run)
+    running = Generation.pinned(paths.pins, state.generation) if state else None
+    if state is None or running is None:
+        return InstanceStatus(state=None, agent=agent)
+    try:
+        return InstanceStatus(
+            state=state,
+            agent=agent,
+            places=_places(paths, set(running.program_ids().values())),
+            drops=_drops(running.maps[DROPS], state),
+        )
+    finally:
+        running.close()
+
+
+def _places(paths: Paths, ours: set[int]) -> tuple[AttachedPlace, ...]:
+    return tuple(
+        AttachedPlace(
+            device=place.device.name,
+            hook=place.hook.value,
+            mechanism=found.mechanism.value,
+            others=tuple(
+                program.name
+                for program in links.programs_on(place.device, place.direction)
+                if program.program_id not in ours
+            ),
+        )
+        for place, found in attachments.adopt(paths.pins / "links").items()
+    )
+
+
+def _drops(counts: Map, state: State) -> dict[str, int]:
+    """Packets dropped by reason, most first."""
+    key_codec, value_codec = counts.codecs()
+    names = {crc32(name.encode()): name for name in state.drops}
+    totals = {}
+    for key, value in counts.items():
+        reason = key_codec.decode(key)["reason"]
+        packets = sum(
+            int(str(value_codec.decode(one)["packets"])) for one in counts.cpu_values(value)
+        )
+        name = names.get(reason, str(reason)) if isinstance(reason, int) else str(reason)
+        totals[name] = packets
+    return dict(sorted(totals.items(), key=lambda each: -each[1]))

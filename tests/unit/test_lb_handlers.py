@@ -1,0 +1,248 @@
+"""The load balancer's control plane: from Services and slices to the entries they want."""
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+import pytest
+
+from plait.core.api import (
+    EndpointSlice,
+    Entry,
+    Meta,
+    Object,
+    PlaitError,
+    Position,
+    Service,
+    ServicePort,
+    SliceEndpoint,
+    SlicePort,
+)
+from plait.plugins import lb
+from plait.plugins.lb.config import Algorithm, LbConfig
+from plait.plugins.lb.handlers import ALGORITHMS, service_handler, service_id
+from plait.plugins.lb.maglev import Maglev
+
+VIP4 = IPv4Address("10.96.0.1")
+VIP6 = IPv6Address("fd00:96::1")
+HTTP = ServicePort(port=80)
+
+
+def service(
+    *ports: ServicePort, ips: tuple[IPv4Address | IPv6Address, ...] = (VIP4,), name: str = "web"
+) -> Service:
+    at = Position(file=Path("web.yaml"), line=3)
+    return Service(meta=Meta(name=name), at=at, cluster_ips=ips, ports=ports or (HTTP,))
+
+
+def endpoints(*addresses: str, ready: bool = True) -> tuple[SliceEndpoint, ...]:
+    return tuple(SliceEndpoint(address=ip_address(each), ready=ready) for each in addresses)
+
+
+def backends(
+    *those: SliceEndpoint, port: SlicePort | None = None, name: str = "web-1"
+) -> EndpointSlice:
+    return EndpointSlice(
+        meta=Meta(name=name),
+        service="web",
+        endpoints=those,
+        ports=(port or SlicePort(port=8080),),
+    )
+
+
+def answer(objects: Iterable[Object], config: LbConfig | None = None) -> list[Entry | PlaitError]:
+    handler = service_handler(config or LbConfig())
+    return list(handler.wanted("default/web", list(objects)))
+
+
+def entries(name: str, *objects: Object, config: LbConfig | None = None) -> list[Entry]:
+    found = answer(objects, config)
+    return [each for each in found if isinstance(each, Entry) and each.map == name]
+
+
+def slots(*objects: Object) -> list[str]:
+    """The backends in slot order, as address:port."""
+    found = entries("lb_slots", *objects)
+    assert [entry.key["slot"] for entry in found] == list(range(len(found)))
+    return [f"{entry.value['addr']!s}:{entry.value['port']!s}" for entry in found]
+
+
+def test_a_service_is_reached_at_its_address_port_and_protocol() -> None:
+    (entry,) = entries("lb_services", service(), backends(*endpoints("10.244.1.1", "10.244.1.2")))
+
+    assert entry.key == {"addr": VIP4, "port": 80, "proto": 6}
+    assert entry.value == {
+        "id": service_id("default/web", HTTP, IPv4Address),
+        "count": 2,
+        "algorithm": 1,
+    }
+
+
+def test_backends_stand_in_slots_in_the_order_of_their_addresses() -> None:
+    ours = backends(*endpoints("10.244.1.10", "10.244.1.9", "10.244.0.20"))
+
+    assert slots(service(), ours) == ["10.244.0.20:8080", "10.244.1.9:8080", "10.244.1.10:8080"]
+
+
+def test_each_backend_is_a_member() -> None:
+    (entry,) = entries("lb_members", service(), backends(*endpoints("10.244.1.1")))
+
+    identity = service_id("default/web", HTTP, IPv4Address)
+    address = IPv4Address("10.244.1.1")
+    assert entry.key == {"service": identity, "addr": address, "port": 8080}
+    assert entry.value == {"slot": 0}
+
+
+def test_a_table_is_made_of_the_backends_in_slot_order() -> None:
+    config = LbConfig(table_size=13)
+
+    (entry,) = entries(
+        "lb_maglev",
+        service(),
+        backends(*endpoints("10.244.1.2", "10.244.1.1")),
+        config=config,
+    )
+
+    first, second = IPv4Address("10.244.1.1"), IPv4Address("10.244.1.2")
+    assert entry.value == {"slot": Maglev(13).table([(first, 8080), (second, 8080)])}
+
+
+def test_random_choice_needs_no_table() -> None:
+    config = LbConfig(algorithm=Algorithm.RANDOM)
+    objects = (service(), backends(*endpoints("10.244.1.1")))
+
+    (entry,) = entries("lb_services", *objects, config=config)
+
+    assert entry.value["algorithm"] == 0
+    assert entries("lb_maglev", *objects, config=config) == []
+
+
+def test_backends_that_are_not_ready_get_nothing() -> None:
+    ours = backends(*endpoints("10.244.1.1"), *endpoints("10.244.1.2", ready=False))
+
+    assert slots(service(), ours) == ["10.244.1.1:8080"]
+
+
+def test_backends_of_all_slices_count_once() -> None:
+    one = backends(*endpoints("10.244.1.1", "10.244.1.2"), name="web-1")
+    two = backends(*endpoints("10.244.1.2", "10.244.1.3"), name="web-2")
+
+    assert len(slots(service(), one, two)) == 3
+
+
+def test_a_service_without_a_ready_backend_refuses() -> None:
+    (entry,) = answer([service(), backends(*endpoints("10.244.1.1", ready=False))])
+
+    assert isinstance(entry, Entry)
+    assert (entry.map, entry.value["count"]) == ("lb_services", 0)
+
+
+def test_ports_are_matched_by_name_and_protocol() -> None:
+    dns = ServicePort(name="dns", port=53, protocol="UDP")
+    dns_tcp = ServicePort(name="dns-tcp", port=53)
+    objects = (
+        service(dns, dns_tcp),
+        backends(
+            *endpoints("10.244.1.1"),
+            port=SlicePort(name="dns", port=5353, protocol="UDP"),
+            name="web-1",
+        ),
+        backends(*endpoints("10.244.1.2"), port=SlicePort(name="dns-tcp", port=5300), name="web-2"),
+        backends(*endpoints("10.244.1.3"), port=SlicePort(name="dns", port=5301), name="web-3"),
+    )
+
+    found = {
+        entry.key["service"]: (entry.value["addr"], entry.value["port"])
+        for entry in entries("lb_slots", *objects)
+    }
+
+    assert found == {
+        service_id("default/web", dns, IPv4Address): (IPv4Address("10.244.1.1"), 5353),
+        service_id("default/web", dns_tcp, IPv4Address): (IPv4Address("10.244.1.2"), 5300),
+    }
+
+
+def test_each_family_has_backends_of_its_own() -> None:
+    objects = (service(ips=(VIP4, VIP6)), backends(*endpoints("10.244.1.1", "fd00:244::1")))
+
+    found = {entry.value["addr"]: entry.touches for entry in entries("lb_slots", *objects)}
+
+    assert found == {IPv4Address("10.244.1.1"): (VIP4,), IPv6Address("fd00:244::1"): (VIP6,)}
+
+
+@pytest.mark.parametrize("map_name", ["lb_slots", "lb_members", "lb_maglev", "lb_services"])
+def test_every_entry_touches_the_addresses_of_its_service(map_name: str) -> None:
+    other = IPv4Address("10.96.0.2")
+    objects = (service(ips=(VIP4, other)), backends(*endpoints("10.244.1.1")))
+
+    touched = {address for entry in entries(map_name, *objects) for address in entry.touches}
+
+    assert touched == {VIP4, other}
+
+
+@pytest.mark.parametrize("objects", [(service(ips=()),), (backends(*endpoints("10.244.1.1")),)])
+def test_without_a_service_that_has_an_address_nothing_is_wanted(
+    objects: tuple[Object, ...],
+) -> None:
+    assert answer(objects) == []
+
+
+def test_sctp_is_told_to_be_unsupported_and_other_ports_are_served() -> None:
+    sctp = ServicePort(name="sctp", port=80, protocol="SCTP")
+
+    problem, entry = answer([service(sctp, ServicePort(name="http", port=80))])
+
+    assert str(problem) == (
+        "web.yaml:3:1: port 80 of Service default/web: SCTP is not supported yet; TCP or UDP"
+    )
+    assert isinstance(entry, Entry)
+
+
+def test_more_backends_than_the_table_has_slots_are_told() -> None:
+    ours = backends(*endpoints("10.244.1.1", "10.244.1.2", "10.244.1.3", "10.244.1.4"))
+
+    problem, *_ = answer([service(), ours], LbConfig(table_size=3))
+
+    assert isinstance(problem, PlaitError)
+    assert problem.hint == "raise lb.tableSize"
+
+
+@pytest.mark.parametrize(
+    ("each", "scope"),
+    [
+        (service(), "default/web"),
+        (backends(), "default/web"),
+        (EndpointSlice(meta=Meta(name="stray")), None),
+    ],
+)
+def test_slices_belong_to_the_scope_of_their_service(each: Object, scope: str | None) -> None:
+    assert service_handler(LbConfig()).scope(each) == scope
+
+
+def test_a_table_size_that_is_no_prime_is_refused() -> None:
+    with pytest.raises(ValueError, match="tableSize 1022 is no prime"):
+        LbConfig(table_size=1022)
+
+
+def test_a_service_has_the_same_number_on_all_nodes() -> None:
+    assert service_id("default/web", HTTP, IPv4Address) == 0xD591F3741F46AB94
+
+
+def test_the_ports_and_families_of_a_service_have_numbers_of_their_own() -> None:
+    ports = (HTTP, ServicePort(port=81), ServicePort(port=80, protocol="UDP"))
+    families = (IPv4Address, IPv6Address)
+
+    numbers = {service_id("default/web", port, each) for port in ports for each in families}
+
+    assert len(numbers) == 6
+
+
+def test_algorithms_have_the_numbers_of_the_header() -> None:
+    header = (Path(lb.__path__[0]) / "bpf" / "lb.h").read_text()
+
+    body = re.search(r"enum lb_algorithm \{(.*?)\}", header, re.DOTALL)
+
+    assert body
+    names = re.findall(r"LB_(\w+),", body[1])
+    assert {Algorithm(name.lower()): number for number, name in enumerate(names)} == ALGORITHMS
