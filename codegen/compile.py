@@ -59,7 +59,8 @@ def compile_sources(
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             flags = compile_flags(headers)
             runs = [pool.submit(_compile, compiler, n, sources[n], flags, owners) for n in missing]
-        raise_all(error for run in runs if isinstance(error := run.exception(), PlaitError))
+        failed = [error for run in runs if isinstance(error := run.exception(), PlaitError)]
+        raise_all({str(error): error for error in failed}.values())  # programs share headers
         for name, run in zip(missing, runs, strict=True):
             objects[name] = run.result()
             try:

@@ -58,7 +58,7 @@ class Fragment:
 
     `function` is defined in `header`, a file of the plugin's `bpf/` folder, with the signature
 
-        static __always_inline int f(struct plait_pkt *pkt, struct plait_flow *flow[, PART *part]);
+        static __always_inline int f(struct plait_pkt *pkt, struct plait_flow *flow[, PART *part])
 
     where the third parameter is there when the plugin has a flow part. `before` and `after` name
     functions of other fragments at the same hook and stage; those that are absent do not matter.
@@ -87,9 +87,9 @@ Record = Mapping[str, "FieldValue"]
 FieldValue = (
     int | bool | bytes | str | IPv4Address | IPv6Address | tuple["FieldValue", ...] | Record
 )
-"""Integers are in host order as the reader thinks of them: a codec swaps `__be` fields itself. An IP
-address goes into `struct plait_addr` (16 bytes, v4 as ::ffff:a.b.c.d); a string `aa:bb:..` or bytes
-into an array of `__u8`."""
+"""Integers are in host order as the reader thinks of them: a codec swaps `__be` fields itself. An
+IP address goes into `struct plait_addr` (16 bytes, v4 as ::ffff:a.b.c.d); a string `aa:bb:..` or
+bytes into an array of `__u8`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +98,8 @@ class MapSpec:
 
     `reconciled` maps hold exactly the entries that handlers want; others belong to the datapath.
     `config_key` is the key that sizes it (`lb.capacity.services`): named when the map is full.
-    `migrate` turns an entry of the layout before into one of this layout, or None to drop it; without
-    it, fields are carried over by name.
+    `migrate` turns an entry of the layout before into one of this layout, or None to drop it;
+    without it, fields are carried over by name.
     """
 
     name: str

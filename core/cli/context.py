@@ -10,8 +10,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plait.core.kernel.pins import Paths
     from plait.core.config.model import Config
+    from plait.core.kernel.pins import Paths
     from plait.core.plugins import Plugins
 
 DEFAULT_CONFIG = Path("/etc/plait/plait.yaml")

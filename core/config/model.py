@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,7 +58,7 @@ class NodeConfig:
     )
     attach: AttachBy = setting(
         AttachBy.AUTO,
-        doc="tcx: TCX links (Linux 6.6); clsact: filters of tc; auto: links where the kernel has them",
+        doc="tcx: links (Linux 6.6); clsact: filters of tc; auto: links where the kernel has them",
     )
     capacity: NodeCapacity = setting(NodeCapacity(), doc="sizes of the framework's own tables")
 

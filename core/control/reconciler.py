@@ -52,6 +52,11 @@ class Reconciler:
         self._full: dict[Scope, int] = {}
         self._ledger: Ledger | None = None
 
+    def rebind(self, maps: Mapping[str, MapTarget]) -> None:
+        """Go on with other descriptors of the very same maps."""
+        self._maps = dict(maps)
+        self._encoder = Encoder(maps)
+
     def sync(
         self,
         objects: Mapping[Key, Object],

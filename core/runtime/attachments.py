@@ -16,7 +16,7 @@ _DIRECTIONS = {
     Hook.POD_INGRESS: Direction.EGRESS,
     Hook.POD_EGRESS: Direction.INGRESS,
 }
-"""In the order in which hooks are attached: those that meet replies before those that make flows."""
+"""In the order of attaching: hooks that meet replies before those that make flows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ def adopt(folder: Path) -> dict[Place, Attachment]:
 def changes(
     wanted: Sequence[Place],
     attached: Mapping[Place, Attachment],
+    *,
     mechanism: Mechanism,
     folder: Path,
     programs: Mapping[str, int],

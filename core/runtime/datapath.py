@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from plait.core.api.contract import Hook
+from plait.core.config.data import config_data
 from plait.core.config.model import AttachBy
 from plait.core.control.revisions import Revisions
 from plait.core.errors import PlaitError, SystemProblem
@@ -97,9 +98,9 @@ class Datapath:
     ) -> Swapped:
         """Prove a prepared plan, and put it in the place of what runs.
 
-        `config` is remembered as its origin. `fill` writes wanted entries to the maps of a first
-        generation before it meets a packet. Whatever fails, the old programs run; the error says
-        what is to be mended.
+        `config` is remembered as its origin. `fill` writes wanted entries to the new generation's
+        maps before it meets a packet. Whatever fails, the old programs run; the error says what is
+        to be mended.
         """
         began = time.monotonic()
         plan, objects = prepared.plan, prepared.compiled.objects
@@ -112,8 +113,7 @@ class Datapath:
             if staged.changes[REVISIONS] is MapChange.NEW:
                 Revisions(fresh.maps[REVISIONS]).bump_all()
             migrated = self._migrate(plan, changed, fresh)
-            if self.generation is None:
-                fill(fresh)
+            fill(fresh)
             fresh.pin(self._paths.pins)
             before = self._swap(plan, fresh, devices)
         except BaseException:
@@ -132,6 +132,13 @@ class Datapath:
             seconds=time.monotonic() - began,
         )
 
+    def remember(self, prepared: Prepared, config: str) -> None:
+        """Another config leads to what runs already."""
+        if self.state is not None:
+            settings = config_data(prepared.plan.config)
+            self.state = replace(self.state, config=config, settings=settings)
+            self.state.write(self._paths.run)
+
     def place(self, devices: Devices) -> None:
         """Attach the running programs where devices appeared, let go where they are not wanted."""
         if self.state is None or self.generation is None:
@@ -141,10 +148,10 @@ class Datapath:
             attachments.changes(
                 places(self.hooks, devices.uplinks, devices.pods),
                 self.attached,
-                Mechanism(self.state.mechanism),
-                self._links,
-                programs,
-                programs,
+                mechanism=Mechanism(self.state.mechanism),
+                folder=self._links,
+                programs=programs,
+                before=programs,
             )
         )
 
@@ -160,10 +167,10 @@ class Datapath:
             attachments.changes(
                 wanted,
                 self.attached,
-                Mechanism(self.state.mechanism),
-                self._links,
-                previous.programs,
-                self.generation.programs,
+                mechanism=Mechanism(self.state.mechanism),
+                folder=self._links,
+                programs=previous.programs,
+                before=self.generation.programs,
             )
         )
         self.state = replace(
@@ -236,10 +243,10 @@ class Datapath:
                 *attachments.changes(
                     places(hooks, devices.uplinks, devices.pods),
                     self.attached,
-                    mechanism_of(plan),
-                    self._links,
-                    fresh.programs,
-                    self.generation.programs if self.generation else {},
+                    mechanism=mechanism_of(plan),
+                    folder=self._links,
+                    programs=fresh.programs,
+                    before=self.generation.programs if self.generation else {},
                 ),
             )
         )
@@ -266,6 +273,7 @@ class Datapath:
             applied=time.time(),
             programs=prepared.keys,
             plugins={use.name: use.version for use in prepared.plan.plugins},
+            settings=config_data(prepared.plan.config),
             drops={drop.name: drop.sentence for drop in prepared.plan.drops},
             sysctls={**sysctls, **(was.sysctls if was else {})},
         )

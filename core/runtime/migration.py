@@ -13,8 +13,8 @@ Convert = Callable[[Entries], Entries]
 def migrate(spec: MapSpec, old: Map, new: Map) -> int:
     """Copy all entries of `old` that `new` does not have; returns how many.
 
-    Called before the swap, and again after it for what the old programs still added. PlaitError when
-    a field cannot hold its old values, or the new map is too small.
+    Called before the swap, and again after it for what the old programs still added. PlaitError
+    when a field cannot hold its old values, or the new map is too small.
     """
     convert = _converter(spec, old, new)
     present = {key for key, _ in new.items()}

@@ -1,6 +1,6 @@
 """One node: a config that became a datapath, and objects that become its maps' entries."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -11,13 +11,13 @@ from plait.core.config.model import Config
 from plait.core.control.endpoints import endpoint_handler
 from plait.core.control.reconciler import Outcome, Reconciler
 from plait.core.control.revisions import Revisions
-from plait.core.control.targets import reconciled_targets
+from plait.core.control.targets import KernelTarget, reconciled_targets
 from plait.core.endpoints.links import node_addresses
 from plait.core.endpoints.objects import default_folder
 from plait.core.errors import PlaitError
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
-from plait.core.objects.model import Address, Endpoint, EndpointSlice, Key, Object, Service
+from plait.core.objects.model import Address, Endpoint, EndpointSlice, Key, Service
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
 from plait.core.pipeline import plan_config, prepare
@@ -55,6 +55,7 @@ class Node:
         self._plugins = plugins
         self._kernel = probe()
         self._config: Config | None = None
+        self._plan: Plan | None = None
         self._source: FileSource | None = None
         self._snapshot = Snapshot(objects=(), problems=(), warnings=())
         self._reconciler: Reconciler | None = None
@@ -76,30 +77,31 @@ class Node:
         return self._snapshot.warnings
 
     def apply(self, path: Path) -> Applied:
-        """Make the config at `path` the one that runs. PlaitError: nothing has changed."""
+        """Make the config at `path` the one that runs. PlaitError: what ran before still runs."""
         config = load_config(path, self._plugins.features())
         self.links.check(config)
         plan = plan_config(config, self._plugins, self._kernel)
         prepared = prepare(plan, self.paths.cache)
         source = self._source_of(config)
-        snapshot = source.scan()
-        devices = self.links.wanted(config, snapshot.objects)
+        changed = self._take(source.scan())
+        devices = self.links.wanted(config, self.store.values())
 
-        def fill(fresh: Generation) -> None:
-            self._write_addresses(fresh)
-            self._reconciler_of(config, plan, fresh).sync(_by_key(snapshot.objects))
+        def fill(generation: Generation) -> None:
+            self._write_addresses(generation)
+            self._reconcile(config, plan, generation, changed)
 
         swapped = None
-        if self.datapath.is_current(prepared):
-            self.datapath.place(devices)
-        else:
-            swapped = self.datapath.replace(prepared, devices, config=str(path), fill=fill)
-        assert self.datapath.generation is not None
-        self._config, self._source = config, source
-        self._write_addresses(self.datapath.generation)
-        self._reconciler = self._reconciler_of(config, plan, self.datapath.generation)
-        self._take(snapshot)
-        self._sync(None)
+        try:
+            if self.datapath.is_current(prepared):
+                fill(self._running)
+                self.datapath.place(devices)
+                self.datapath.remember(prepared, str(path))
+            else:
+                swapped = self.datapath.replace(prepared, devices, config=str(path), fill=fill)
+        except BaseException:
+            self._restore()
+            raise
+        self._config, self._source, self._plan = config, source, plan
         return Applied(
             plan=plan,
             swapped=swapped,
@@ -148,24 +150,57 @@ class Node:
         self.routes_changed()
 
     def rollback(self) -> int:
-        """Back to the generation before; objects are left alone until the next config is applied."""
+        """Back to the generation before. Objects are left alone until a config is applied."""
         number = self.datapath.rollback()
         self._reconciler = None
         return number
+
+    @property
+    def _running(self) -> Generation:
+        assert self.datapath.generation is not None
+        return self.datapath.generation
+
+    def _reconcile(
+        self, config: Config, plan: Plan, generation: Generation, changed: Collection[Key]
+    ) -> None:
+        """Bring the maps of a generation in step with all objects: only what changed, when the same
+        handlers filled the same maps before.
+        """
+        targets = reconciled_targets(plan, generation.maps)
+        if (
+            self._reconciler is not None
+            and self._config is not None
+            and self._config.sections == config.sections
+            and _ids(targets, generation) == _ids(targets, self._running)
+        ):
+            self._reconciler.rebind(targets)
+            self._sync(changed)
+        else:
+            self._reconciler = self._reconciler_of(config, targets, generation)
+            self._sync(None)
+
+    def _restore(self) -> None:
+        """A config failed half-way: objects and entries as the one before wants them."""
+        self._reconciler = None
+        if self._config and self._plan and self._source:
+            changed = self._take(self._source.scan())
+            self._reconcile(self._config, self._plan, self._running, changed)
 
     def _source_of(self, config: Config) -> FileSource:
         if self._source and self.object_paths == _object_paths(config, self.paths):
             return self._source
         return FileSource(_object_paths(config, self.paths), (*CORE_KINDS, *self._plugins.kinds()))
 
-    def _reconciler_of(self, config: Config, plan: Plan, fresh: Generation) -> Reconciler:
-        revisions = Revisions(fresh.maps[REVISIONS])
+    def _reconciler_of(
+        self, config: Config, targets: Mapping[str, KernelTarget], generation: Generation
+    ) -> Reconciler:
+        revisions = Revisions(generation.maps[REVISIONS])
         return Reconciler(
             (
                 endpoint_handler(self.links.by_name, self.links.macs),
                 *self._plugins.handlers(config),
             ),
-            reconciled_targets(plan, fresh.maps),
+            targets,
             bump=revisions.bump,
             bump_all=revisions.bump_all,
         )
@@ -204,7 +239,7 @@ def _object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
     return (*config.objects, default_folder(paths.run.name))
 
 
-def _by_key(objects: Iterable[Object]) -> dict[Key, Object]:
-    store = Store()
-    store.replace(SOURCE, objects)
-    return dict(store)
+def _ids(names: Iterable[str], generation: Generation) -> tuple[int | None, ...]:
+    """The kernel's ids of these maps."""
+    maps = (generation.maps.get(name) for name in names)
+    return tuple(each.info.id if each else None for each in maps)

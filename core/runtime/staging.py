@@ -25,6 +25,7 @@ class MapChange(StrEnum):
     NEW = "new"
     CARRIED = "carried"
     MIGRATED = "migrated"
+    REFILLED = "refilled"
     RESET = "reset"
 
 
@@ -81,9 +82,22 @@ def map_change(
         and now.max_entries == spec.max_entries
         and before.layouts() == _layouts(definition, info)
     )
-    if spec.on_reload is OnReload.RESET:
-        return MapChange.CARRIED if same else MapChange.RESET
-    return MapChange.CARRIED if same else MapChange.MIGRATED
+    if same:
+        return MapChange.CARRIED
+    if spec.reconciled:
+        return MapChange.REFILLED
+    return MapChange.MIGRATED if spec.on_reload is OnReload.CARRY else MapChange.RESET
+
+
+def definitions(
+    objects: Mapping[str, bytes],
+) -> dict[str, tuple[MapDefinition, ObjectInfo]]:
+    """Every map that the objects define, by name, with the object that says so."""
+    return {
+        definition.name: (definition, info)
+        for info in map(inspect, objects.values())
+        for definition in info.maps
+    }
 
 
 @lru_cache(maxsize=16)

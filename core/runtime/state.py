@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from plait.core.config.data import Data
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """The committed generation, and what must be undone at the end.
 
     `programs` has the content key of each program, `sysctls` the value that each path had before,
-    `drops` a sentence for each drop reason.
+    `drops` a sentence for each drop reason, `settings` the whole config.
     """
 
     generation: int
@@ -25,6 +27,7 @@ class State:
     plugins: Mapping[str, str] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
     drops: Mapping[str, str] = field(default_factory=dict)
+    settings: Data = field(default_factory=dict)
 
     @classmethod
     def read(cls, run: Path) -> Self | None:

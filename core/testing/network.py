@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -17,10 +17,10 @@ from plait.core.endpoints.namespaces import set_sysctl
 from plait.core.endpoints.netlink import add_address, link_index
 from plait.core.objects.model import Address
 
-NODE = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")}
+NODE: Mapping[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")}
 """The node's own addresses, by IP version."""
 
-GATEWAY = {4: IPv4Address("192.0.2.254"), 6: IPv6Address("2001:db8::fe")}
+GATEWAY: Mapping[int, Address] = {4: IPv4Address("192.0.2.254"), 6: IPv6Address("2001:db8::fe")}
 """Its default gateways."""
 
 UPLINK = "uplink"

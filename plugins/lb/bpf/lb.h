@@ -108,7 +108,7 @@ struct {
 	__type(value, struct lb_service);
 } lb_services SEC(".maps");
 
-/* A hash of the flow, the same on every node. The mixing is that of MurmurHash3's finalizer. */
+/* The same for the same tuple on every node. Source of the mixer: MurmurHash3's finalizer. */
 static __always_inline __u32 lb_hash(const struct plait_pkt *pkt)
 {
 	__u32 hash = pkt->saddr.w[0] ^ pkt->saddr.w[1] * 3 ^ pkt->saddr.w[2] * 5 ^ pkt->saddr.w[3];
@@ -119,7 +119,7 @@ static __always_inline __u32 lb_hash(const struct plait_pkt *pkt)
 	return hash ^ hash >> 16;
 }
 
-/* A hash as an index below size, without a division. */
+/* From a hash to 0 .. size - 1. Source: Lemire, "Fast random integer generation in an interval". */
 static __always_inline __u32 lb_scale(__u32 hash, __u32 size)
 {
 	return plait_below((__u64)hash * size >> 32, size);
@@ -183,8 +183,13 @@ static __always_inline int lb_service(struct plait_pkt *pkt, struct plait_flow *
 	slot.service = service->id;
 	slot.slot = lb_choose(pkt, service);
 	backend = bpf_map_lookup_elem(&lb_slots, &slot);
+	if (!backend) {
+		/* It went between the two look-ups; the first slot goes last. */
+		slot.slot = 0;
+		backend = bpf_map_lookup_elem(&lb_slots, &slot);
+	}
 	if (!backend)
-		return plait_drop(pkt, LB_NO_BACKEND);
+		return plait_reject(pkt, LB_NO_BACKEND);
 	part->service = service->id;
 	pkt->daddr = backend->addr;
 	pkt->dport = backend->port;
