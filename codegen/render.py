@@ -50,7 +50,7 @@ def render(plan: Plan) -> dict[str, str]:
         loader=jinja2.PackageLoader("plait.codegen"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - C, not HTML
+        autoescape=False,
     )
     hook_template = environment.get_template("hook.c.j2")
     sources = {hook.hook.value: hook_template.render(_hook(plan, hook)) for hook in plan.hooks}

@@ -5,6 +5,7 @@ constant `PLUGIN_API` equal to the one here. They return data: Plait sorts it, c
 generates C from it, and does everything that touches the kernel.
 """
 
+from plait.core.api import packets
 from plait.core.api.contract import (
     PLUGIN_API,
     Contribution,
@@ -72,5 +73,6 @@ __all__ = [
     "Sysctl",
     "Verdict",
     "hookimpl",
+    "packets",
     "setting",
 ]

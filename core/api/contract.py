@@ -33,12 +33,19 @@ class Stage(StrEnum):
     """
 
     ADMIT = "admit"
+    """Every packet, before anything is decided or applied; a fragment here has no flow (NULL)."""
     SERVICE = "service"
+    """Choose the destination: a backend in place of a service's address."""
     IDENTITY = "identity"
+    """Say who the two ends are."""
     POLICY = "policy"
+    """Allow the flow, or drop it. Replies are not asked again."""
     ROUTE = "route"
+    """Choose the way out: a pod, a device and its next hop, the host's own stack."""
     ENCRYPT = "encrypt"
+    """Choose how the flow is protected on that way."""
     APPLY = "apply"
+    """Every packet of a decided flow, before it is rewritten and leaves."""
 
 
 class KernelFeature(StrEnum):

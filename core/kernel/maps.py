@@ -44,6 +44,7 @@ class MapFlag(IntFlag):
     MMAPABLE = 1 << 10
 
 
+_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 
 
@@ -198,6 +199,14 @@ class Map:
             except OSError:  # it stops at the first key that is not there
                 for key in chunk:
                     self.delete(key)
+
+    def clear(self) -> None:
+        """Remove all entries; those of an array, which has them always, become zero."""
+        keys = [key for key, _ in self.items()]
+        if self.info.type in _ARRAYS:
+            self.update_many((key, bytes(self.value_stride)) for key in keys)
+        else:
+            self.delete_many(keys)
 
     def memory(self) -> memoryview:
         """The values of an MMAPABLE array, shared with the kernel; each padded to 8 bytes.

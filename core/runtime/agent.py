@@ -36,6 +36,10 @@ COLLECT_SECONDS = 5.0
 """How often idle flows are looked for."""
 
 
+CHANGES_KEPT = 50
+"""How many of its last changes the agent tells of."""
+
+
 class Command(Enum):
     """What somebody else than the kernel tells the agent."""
 
@@ -50,7 +54,10 @@ Message = Command | Event
 
 @dataclass(slots=True, kw_only=True)
 class Status:
-    """What `plait status` shows of a running agent; written to agent.json after each change."""
+    """What `plait status` shows of a running agent; written to agent.json after each change.
+
+    `changes` are the last ones: `what` was applied, how many `ms` it took, `at` which time.
+    """
 
     pid: int
     config: str
@@ -59,8 +66,7 @@ class Status:
     error: str | None = None
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    reloads: int = 0
-    last_reload_ms: float = 0.0
+    changes: list[dict[str, object]] = field(default_factory=list)
     objects: int = 0
     flows: int = 0
 
@@ -181,9 +187,8 @@ class Agent:
             return
         self._status.error = None
         elapsed = (time.monotonic() - began) * 1000
+        self._note("config: programs swapped" if applied.swapped else "config: entries", elapsed)
         if applied.swapped:
-            self._status.reloads += 1
-            self._status.last_reload_ms = elapsed
             maps = ", ".join(f"{name} {change}" for name, change in applied.swapped.maps.items())
             log.info(
                 "generation %d runs after %.0f ms (%d compiled; %d entries migrated; %s)",
@@ -201,8 +206,14 @@ class Agent:
         began = time.monotonic()
         outcome = self._node.scan()
         if outcome is not None:
-            log.info("objects applied after %.1f ms", (time.monotonic() - began) * 1000)
+            elapsed = (time.monotonic() - began) * 1000
+            self._note("objects", elapsed)
+            log.info("objects applied after %.1f ms", elapsed)
             self._report(outcome)
+
+    def _note(self, what: str, milliseconds: float) -> None:
+        change: dict[str, object] = {"what": what, "ms": milliseconds, "at": time.time()}
+        self._status.changes = [*self._status.changes, change][-CHANGES_KEPT:]
 
     def _report(self, outcome: Outcome) -> None:
         log.info("map entries: %d written, %d removed", outcome.updated, outcome.deleted)

@@ -2,14 +2,15 @@
 
 import os
 import socket
+from contextlib import suppress
 
 
 def notify(state: str) -> None:
-    """Send `READY=1`, `STATUS=...` or the like to $NOTIFY_SOCKET; without one, do nothing."""
+    """Send `READY=1`, `STATUS=...` or the like to $NOTIFY_SOCKET; with nobody there, do nothing."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(state.encode(), address)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from plait.core.api.contract import Entry, PacketTest, Verdict
+from plait.core.control.revisions import Revisions
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.maps import Map
 from plait.core.kernel.programs import test_run
@@ -22,6 +23,7 @@ def prove(plan: Plan, objects: Mapping[str, bytes]) -> None:
         return
     trial = stage(plan, objects, {}, most_entries=_TRIAL_ENTRIES)
     try:
+        Revisions(trial.maps[REVISIONS]).bump_all()
         raise_all(error for test in plan.tests for error in _run(test, trial))
     finally:
         trial.close()
@@ -50,7 +52,7 @@ def _run(test: PacketTest, trial: Staged) -> Iterator[PlaitError]:
         )
     for name, each in trial.maps.items():
         if name != REVISIONS:
-            each.delete_many([key for key, _ in each.items()])
+            each.clear()
 
 
 def _put(entry: Entry, maps: Mapping[str, Map]) -> None:

@@ -21,7 +21,7 @@ class Addresses:
     gateway: Address
 
     @property
-    def link_bytes(self) -> int:
+    def header_bytes(self) -> int:
         """The length of an IP header without options."""
         return 20 if self.version == 4 else 40
 

@@ -46,8 +46,7 @@ class Result:
 class Pod:
     """A workload of the node; `link` has the Ethernet addresses of frames on their way to it."""
 
-    name: str
-    addresses: tuple[Address, ...]
+    endpoint: Endpoint
     ifindex: int
     link: Link
 
@@ -55,7 +54,7 @@ class Pod:
 class Datapath:
     """One plan on maps that no other test sees, in a network namespace of its own.
 
-    Use it as a context manager, in one thread. `maps` are there to be looked at.
+    Use it as a context manager, in one thread. `pods` are by name, `maps` there to be looked at.
     """
 
     def __init__(self, prepared: Prepared, staged: Staged, handlers: Sequence[Handler]) -> None:
@@ -64,7 +63,7 @@ class Datapath:
         self._programs = staged.programs
         self._interfaces: dict[str, Interface] = {}
         self._macs: dict[int, str] = {}
-        self._pods: list[Pod] = []
+        self.pods: dict[str, Pod] = {}
         self._objects: dict[Key, Object] = {}
         self._revisions = Revisions(self.maps[REVISIONS])
         self._reconciler = Reconciler(
@@ -100,14 +99,13 @@ class Datapath:
         interface = cable.link
         self._interfaces[name] = interface
         self._macs[interface.index] = cable.far_mac
-        pod = Pod(
-            name=name,
-            addresses=addresses,
+        endpoint = Endpoint(meta=Meta(name=name), interface=name, addresses=addresses)
+        pod = self.pods[name] = Pod(
+            endpoint=endpoint,
             ifindex=interface.index,
             link=Link(src=interface.mac or "", dst=cable.far_mac),
         )
-        self._pods.append(pod)
-        self.put(Endpoint(meta=Meta(name=name), interface=name, addresses=addresses))
+        self.put(endpoint)
         return pod
 
     def put(self, *objects: Object) -> Outcome:
@@ -207,8 +205,8 @@ class Datapath:
         return outcome
 
     def _pod_of(self, address: Address) -> Pod:
-        for pod in self._pods:
-            if address in pod.addresses:
+        for pod in self.pods.values():
+            if address in pod.endpoint.addresses:
                 return pod
         raise LookupError(f"no pod has {address}: say which one it is")
 

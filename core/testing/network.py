@@ -14,7 +14,7 @@ from pyroute2 import IPRoute, netns
 from plait.core.api.contract import Sysctl
 from plait.core.endpoints.links import Link, link_from
 from plait.core.endpoints.namespaces import set_sysctl
-from plait.core.endpoints.netlink import add_address, link_index
+from plait.core.endpoints.netlink import add_address, host_prefix, link_index
 from plait.core.objects.model import Address
 
 NODE: Mapping[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")}
@@ -80,9 +80,9 @@ class Network:
         """Route a network to a next hop on the uplink."""
         self._netlink.route("replace", dst=to, gateway=str(via), oif=self.uplink.link.index)
 
-    def refuse(self, to: str, kind: str) -> None:
-        """Route a network nowhere: `kind` is unreachable, blackhole or prohibit."""
-        self._netlink.route("replace", dst=to, type=kind)
+    def refuse(self, address: Address, kind: str) -> None:
+        """Route an address nowhere: `kind` is unreachable, blackhole or prohibit."""
+        self._netlink.route("replace", dst=host_prefix(address), type=kind)
 
     def set(self, sysctls: tuple[Sysctl, ...]) -> None:
         """Set what a plan asks for."""

@@ -158,6 +158,19 @@ def icmp_error(
     return _frame(body, src=src, dst=about.src, ttl=ttl, link=link)
 
 
+def answer(frame: Frame, *, payload: bytes = b"pong") -> Frame:
+    """What the other side sends next: SYN-ACK or ACK, a datagram, an echo reply."""
+    packet = Ether(frame)
+    src, dst = frame.dst, frame.src
+    dport, sport = frame.ports
+    if TCP in packet:
+        flags = "SA" if packet[TCP].flags == "S" else "A"
+        return tcp(src=src, dst=dst, sport=sport, dport=dport, flags=flags)
+    if UDP in packet:
+        return udp(src=src, dst=dst, sport=sport, dport=dport, payload=payload)
+    return icmp_echo(src=src, dst=dst, ident=sport, reply=True, payload=payload)
+
+
 def changed(
     frame: Frame,
     *,

@@ -43,11 +43,17 @@ def plait_plugins_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def plait_loader(request: pytest.FixtureRequest, plait_plugins_folder: Path) -> "Iterator[Loader]":
-    """Compiles and loads plans; each plan only once."""
+def plait_loader(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    plait_plugins_folder: Path,
+) -> "Iterator[Loader]":
+    """Compiles and loads plans; each plan only once, and what did not change not in every run."""
     from plait.core.testing.loading import Loader
 
-    loader = Loader(request.config.cache.mkdir("plait"), plait_plugins_folder)
+    cache = getattr(request.config, "cache", None)  # pytest may run without one
+    objects = cache.mkdir("plait") if cache else tmp_path_factory.mktemp("plait")
+    loader = Loader(objects, plait_plugins_folder)
     yield loader
     loader.close()
 

@@ -16,6 +16,7 @@ from plait.core.api import (
 )
 from plait.plugins.lb.config import Algorithm, LbConfig
 from plait.plugins.lb.handlers import service_handler
+from plait.plugins.lb.proofs import proofs
 
 PLUGIN_API = 1
 
@@ -41,6 +42,7 @@ def plait_contribute(config: Config) -> Contribution | None:
         maps=_maps(lb),
         flow_part=FlowPart(name="lb_flow", header="lb.h"),
         sizes={"LB_TABLE_SIZE": lb.table_size},
+        tests=proofs(),
         drops={"LB_NO_BACKEND": "the service has no ready backend"},
     )
 

@@ -1,12 +1,15 @@
-"""What plugin authors test with; the fixtures are in the pytest plugin `plait.core.testing.plugin`."""
+"""What plugin authors test with; `plait.core.testing.plugin` has the fixtures."""
 
 from plait.core.runtime.flows import Ends, Flow
+from plait.core.testing.addresses import IPV4, IPV6, Addresses
 from plait.core.testing.datapath import Datapath, Pod, Result
 from plait.core.testing.objects import backends, service
 from plait.core.testing.packets import (
+    SENDER,
     Frame,
     IcmpError,
     Link,
+    answer,
     changed,
     fragments,
     icmp_echo,
@@ -19,6 +22,10 @@ from plait.core.testing.packets import (
 from plait.core.testing.plugin import MakeDatapath
 
 __all__ = [
+    "IPV4",
+    "IPV6",
+    "SENDER",
+    "Addresses",
     "Datapath",
     "Ends",
     "Flow",
@@ -28,6 +35,7 @@ __all__ = [
     "MakeDatapath",
     "Pod",
     "Result",
+    "answer",
     "backends",
     "changed",
     "fragments",

@@ -10,6 +10,7 @@ import pytest
 
 from plait.core.kernel.features import check_machine
 from plait.core.kernel.pins import BPFFS
+from plait.testing import IPV4, IPV6, Addresses
 
 CLONE_NEWNET = 0x40000000
 
@@ -35,3 +36,10 @@ def namespace() -> Iterator[None]:
     yield
     assert libc.setns(home, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
     os.close(home)
+
+
+@pytest.fixture(params=[IPV4, IPV6], ids=["ipv4", "ipv6"])
+def net(request: pytest.FixtureRequest) -> Addresses:
+    """Addresses of one family, then of the other."""
+    assert isinstance(request.param, Addresses)
+    return request.param

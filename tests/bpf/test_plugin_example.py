@@ -1,5 +1,6 @@
 """A plugin from outside the tree in a loaded datapath; one that the verifier refuses is named."""
 
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -20,12 +21,14 @@ SERVER = IPv4Address("192.0.2.7")
 OTHER_SERVER = IPv4Address("192.0.2.8")
 
 
-@pytest.fixture(scope="session")
-def plait_plugins_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plugins folder that has the plugin."""
+@pytest.fixture(scope="module")
+def plait_loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
+    """Loads plans, with the plugin in the plugins folder."""
     folder = tmp_path_factory.mktemp("plugins.d")
     Copy.make(folder)
-    return folder
+    loader = Loader(tmp_path_factory.mktemp("cache"), folder)
+    yield loader
+    loader.close()
 
 
 @pytest.fixture

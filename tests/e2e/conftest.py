@@ -9,6 +9,12 @@ import pytest
 from plait.core.endpoints import namespaces
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the agents of all tests keep compiled objects: the same program is compiled once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def node() -> Iterator[Path]:
     """An empty network namespace that plays the node."""

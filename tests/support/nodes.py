@@ -91,10 +91,11 @@ class Node:
     def start(self) -> Self:
         """Start the agent; return when it tells systemd that it is ready."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-            address = f"\0plait-e2e-{os.getpid()}-{time.monotonic_ns()}"
-            systemd.bind(address)
+            address = self.folder / "notify"
+            address.unlink(missing_ok=True)
+            systemd.bind(str(address))
             systemd.settimeout(0.02)
-            agent = self.launch(NOTIFY_SOCKET="@" + address[1:])
+            agent = self.launch(NOTIFY_SOCKET=str(address))
             deadline = time.monotonic() + PATIENCE
             while time.monotonic() < deadline:
                 try:
@@ -103,6 +104,7 @@ class Node:
                 except TimeoutError:
                     if agent.poll() is not None:
                         break
+        self.kill()
         raise AssertionError(f"the agent did not start:\n{self.log}")
 
     def launch(self, **environment: str) -> subprocess.Popen[bytes]:

@@ -1,0 +1,1 @@
+"""`make bench`: what Plait costs, measured against its goals in one run."""

@@ -1,0 +1,83 @@
+"""`python -m bench [NAME...]`: a table, and build/bench.json."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from bench import packet
+from bench.figures import GOALS, Figure, Run, Suite
+
+SUITES: Sequence[Suite] = (packet.SUITE,)
+
+RESULT = Path("build/bench.json")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--quick", is_flag=True, help="Fewer samples: a minute or two, and more noise.")
+@click.option("--list", "show_list", is_flag=True, help="Show what there is to measure.")
+def main(names: tuple[str, ...], quick: bool, show_list: bool) -> None:
+    """Measure, print a table, write build/bench.json.
+
+    NAME is a figure, or what figures' names begin with: packet, reload.warm. The default is all.
+    Exit status 1 when a goal is missed.
+    """
+    console = Console()
+    if show_list:
+        console.print(_overview())
+        return
+    figures = _measure(names, quick, console)
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps([figure.plain() for figure in figures], indent=1) + "\n")
+    console.print(_table(figures))
+    if any(figure.met is False for figure in figures):
+        raise SystemExit(1)
+
+
+def _measure(names: Sequence[str], quick: bool, console: Console) -> list[Figure]:
+    figures = []
+    for suite in SUITES:
+        if names and not any(suite.has(name) for name in names):
+            continue
+        with console.status(suite.summary) as status:
+            for figure in suite.measure(Run(quick=quick, progress=status.update)):
+                if not names or any(figure.name.startswith(name) for name in names):
+                    figures.append(figure)
+                    console.print(f"{figure.name} {figure.value:,.4g} {figure.unit}")
+    return figures
+
+
+def _overview() -> Table:
+    table = Table("names begin with", "what is measured")
+    for suite in SUITES:
+        table.add_row(", ".join(suite.prefixes), suite.summary)
+    return table
+
+
+def _table(figures: Sequence[Figure]) -> Table:
+    table = Table("figure")
+    for title in ("value", "unit", "goal", ""):
+        table.add_column(title, justify="left" if title == "unit" else "right")
+    for figure in figures:
+        table.add_row(
+            figure.name, f"{figure.value:,.4g}", figure.unit, _goal(figure), _mark(figure)
+        )
+    return table
+
+
+def _goal(figure: Figure) -> str:
+    if figure.goal is None:
+        return ""
+    return f"{'≥' if figure.goal.at_least else '≤'} {figure.goal.value:,.4g}"
+
+
+def _mark(figure: Figure) -> str:
+    return {None: "", True: "[green]ok", False: "[red]missed"}[figure.met]
+
+
+if __name__ == "__main__":
+    main()

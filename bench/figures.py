@@ -1,0 +1,102 @@
+"""Figures: measured values, and the goals that they are held against."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """A value to stay at or below; at or above when `at_least`."""
+
+    value: float
+    at_least: bool = False
+
+    def met(self, value: float) -> bool:
+        return value >= self.value if self.at_least else value <= self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One row of the table."""
+
+    name: str
+    value: float
+    unit: str
+
+    @property
+    def goal(self) -> Goal | None:
+        """What the value is held against; None when it only informs."""
+        return GOALS.get(self.name)
+
+    @property
+    def met(self) -> bool | None:
+        return self.goal.met(self.value) if self.goal else None
+
+    def plain(self) -> dict[str, str | float | None]:
+        """As build/bench.json has it."""
+        goal = self.goal.value if self.goal else None
+        return {"name": self.name, "value": self.value, "unit": self.unit, "goal": goal}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How to measure: `quick` takes fewer samples; `progress` is told what is being done."""
+
+    quick: bool
+    progress: Callable[[str], None]
+
+    def samples(self, usual: int, quick: int) -> int:
+        """How many samples to take."""
+        return quick if self.quick else usual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Figures that are measured together, and what their names begin with."""
+
+    prefixes: tuple[str, ...]
+    summary: str
+    measure: Callable[[Run], Iterator[Figure]]
+
+    def has(self, name: str) -> bool:
+        """True when `name` is a figure of this suite, or the beginning of its figures' names."""
+        return any(name.split(".")[0] == prefix for prefix in self.prefixes)
+
+
+GOALS: Mapping[str, Goal] = {
+    "packet.pod_to_service.established.v4": Goal(value=70),
+    "packet.pod_to_service.established.v6": Goal(value=80),
+    "packet.pod_to_service.established_local.v4": Goal(value=70),
+    "packet.pod_to_service.established_local.v6": Goal(value=80),
+    "packet.pod_to_pod.established.v4": Goal(value=60),
+    "packet.pod_to_pod.established.v6": Goal(value=70),
+    "packet.pod_to_pod.established_local.v4": Goal(value=60),
+    "packet.pod_to_pod.established_local.v6": Goal(value=70),
+    "packet.reply.established.v4": Goal(value=70),
+    "packet.reply.established.v6": Goal(value=80),
+    "packet.pod_to_service.established_64k.v4": Goal(value=250),
+    "packet.pod_to_service.first.v4": Goal(value=1000),
+    "packet.pod_to_service.first_of_10k.v4": Goal(value=1000),
+    "compile.cold_ms": Goal(value=1500),
+    "load.ms": Goal(value=300),
+    "load.verified_instructions": Goal(value=50_000),
+    "reload.object.p50_ms": Goal(value=30),
+    "reload.warm.p50_ms": Goal(value=200),
+    "reload.cold.p50_ms": Goal(value=1500),
+    "reload.lost_packets": Goal(value=0),
+    "reload.reset_connections": Goal(value=0),
+    "services.load_10k_s": Goal(value=5),
+    "services.change_one_ms": Goal(value=30),
+    "agent.rss_mb": Goal(value=120),
+    **{
+        f"plain.connections_ratio_{count}": Goal(value=1.0, at_least=True)
+        for count in (1, 1000, 10_000)
+    },
+    **{
+        f"nftables.connections_ratio_{count}": Goal(value=1.1, at_least=True)
+        for count in (1, 1000, 10_000)
+    },
+    "kubeproxy.connections_ratio_1": Goal(value=1.25, at_least=True),
+    "kubeproxy.connections_ratio_1000": Goal(value=1.4, at_least=True),
+    "kubeproxy.connections_ratio_10000": Goal(value=2.2, at_least=True),
+}

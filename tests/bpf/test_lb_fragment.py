@@ -1,0 +1,264 @@
+"""Services: a flow goes to one backend, comes back from the service, and stays where it is."""
+
+from collections.abc import Callable
+
+import pytest
+
+from plait.core.api import Verdict
+from plait.testing import (
+    SENDER,
+    Addresses,
+    Datapath,
+    Frame,
+    IcmpError,
+    MakeDatapath,
+    answer,
+    backends,
+    changed,
+    icmp_echo,
+    icmp_error,
+    service,
+    tcp,
+    udp,
+)
+
+PacketBuilder = Callable[..., Frame]
+
+PORT = 80
+BACKEND_PORT = 8080
+MANY = 64
+
+each_protocol = pytest.mark.parametrize(
+    ("packet", "protocol"), [(tcp, "TCP"), (udp, "UDP")], ids=["tcp", "udp"]
+)
+
+
+@pytest.fixture(params=["maglev", "random"])
+def datapath(
+    make_datapath: MakeDatapath, net: Addresses, request: pytest.FixtureRequest
+) -> Datapath:
+    """A client, two servers, no service yet."""
+    datapath = make_datapath({"routing": {}, "lb": {"algorithm": request.param}})
+    datapath.pod("client", net.client)
+    datapath.pod("server", net.server)
+    datapath.pod("other", net.other_server)
+    return datapath
+
+
+@each_protocol
+def test_a_flow_to_a_service_goes_to_a_backend(
+    datapath: Datapath, net: Addresses, packet: PacketBuilder, protocol: str
+) -> None:
+    datapath.put(
+        service("web", net.service, protocol=protocol),
+        backends("web", [net.server], protocol=protocol),
+    )
+
+    result = datapath.pod_egress(packet(src=net.client, dst=net.service, dport=PORT))
+
+    assert result.verdict is Verdict.REDIRECT
+    assert result.packet == packet(
+        src=net.client,
+        dst=net.server,
+        dport=BACKEND_PORT,
+        ttl=63,
+        link=datapath.pods["server"].link,
+    )
+
+
+@each_protocol
+def test_the_answer_comes_from_the_service(
+    datapath: Datapath, net: Addresses, packet: PacketBuilder, protocol: str
+) -> None:
+    datapath.put(
+        service("web", net.service, protocol=protocol),
+        backends("web", [net.server], protocol=protocol),
+    )
+    request = packet(src=net.client, dst=net.service, dport=PORT)
+    delivered = datapath.pod_egress(request)
+
+    result = datapath.pod_egress(answer(delivered.packet))
+
+    assert result.packet == changed(answer(request), ttl=63, link=datapath.pods["client"].link)
+
+
+@each_protocol
+def test_later_packets_are_translated_alike(
+    datapath: Datapath, net: Addresses, packet: PacketBuilder, protocol: str
+) -> None:
+    datapath.put(
+        service("web", net.service, protocol=protocol),
+        backends("web", [net.server, net.other_server], protocol=protocol),
+    )
+    request = packet(src=net.client, dst=net.service, dport=PORT)
+    first = datapath.pod_egress(request)
+    datapath.pod_egress(answer(first.packet))
+
+    later = [datapath.pod_egress(request) for _ in range(8)]
+
+    assert later == [first] * 8
+
+
+def test_a_datagram_without_a_checksum_gets_none(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(
+        service("dns", net.service, port=53, protocol="UDP"),
+        backends("dns", [net.server], port=5353, protocol="UDP"),
+    )
+    request = udp(src=net.client, dst=net.service, checksum=False)
+
+    first = datapath.pod_egress(request)
+    later = datapath.pod_egress(request)
+
+    expected = changed(
+        request, dst=net.server, dport=5353, ttl=63, link=datapath.pods["server"].link
+    )
+    assert first.packet == expected
+    assert later.packet == expected
+
+
+def test_flows_keep_their_backends_while_these_serve(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server, net.other_server]))
+    requests = [tcp(src=net.client, dst=net.service, sport=40000 + i) for i in range(MANY)]
+    first = [datapath.pod_egress(request) for request in requests]
+
+    datapath.decide_again()
+
+    assert [datapath.pod_egress(request) for request in requests] == first
+
+
+def test_flows_of_a_backend_that_is_gone_go_to_another(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    request = tcp(src=net.client, dst=net.service)
+    delivered = datapath.pod_egress(request)
+    datapath.pod_egress(answer(delivered.packet))
+
+    datapath.put(backends("web", [net.other_server]))
+    moved = datapath.pod_egress(tcp(src=net.client, dst=net.service, flags="A"))
+    back = datapath.pod_egress(answer(moved.packet))
+
+    assert moved.packet.dst == net.other_server
+    assert back.packet == changed(
+        answer(tcp(src=net.client, dst=net.service, flags="A")),
+        ttl=63,
+        link=datapath.pods["client"].link,
+    )
+
+
+def test_the_backend_that_is_gone_is_no_longer_answered_for(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+
+    datapath.put(backends("web", [net.other_server]))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+
+    assert {flow.key.src for flow in datapath.flows()} == {net.client, net.other_server}
+
+
+def test_flows_go_on_when_their_service_is_gone(datapath: Datapath, net: Addresses) -> None:
+    web = service("web", net.service)
+    datapath.put(web, backends("web", [net.server]))
+    request = tcp(src=net.client, dst=net.service)
+    first = datapath.pod_egress(request)
+
+    datapath.remove(web)
+
+    assert datapath.pod_egress(request) == first
+
+
+def test_all_backends_get_flows(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server, net.other_server]))
+    requests = [tcp(src=net.client, dst=net.service, sport=40000 + i) for i in range(MANY)]
+
+    chosen = [datapath.pod_egress(request).packet.dst for request in requests]
+
+    assert min(chosen.count(net.server), chosen.count(net.other_server)) > MANY // 5
+
+
+def test_a_port_that_the_service_does_not_have_is_not_balanced(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    request = tcp(src=net.client, dst=net.service, dport=PORT + 1)
+
+    result = datapath.pod_egress(request)
+
+    assert result.packet == changed(request, ttl=63)
+
+
+def test_an_echo_request_is_not_balanced(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    request = icmp_echo(src=net.client, dst=net.service)
+
+    result = datapath.pod_egress(request)
+
+    assert result.packet == changed(request, ttl=63)
+
+
+@each_protocol
+def test_a_service_without_backends_refuses(
+    datapath: Datapath, net: Addresses, packet: PacketBuilder, protocol: str
+) -> None:
+    datapath.put(service("web", net.service, protocol=protocol))
+    request = packet(src=net.client, dst=net.service, dport=PORT)
+
+    result = datapath.pod_egress(request)
+
+    quoted = net.header_bytes + (20 if protocol == "TCP" else 8)
+    assert result.verdict is Verdict.REDIRECT
+    assert result.drop_reason == "LB_NO_BACKEND"
+    assert result.packet == icmp_error(
+        request, IcmpError.PORT_UNREACHABLE, src=net.service, quote=quoted, link=SENDER.back
+    )
+    assert not datapath.flows()
+
+
+def test_flows_of_the_last_backend_are_refused_when_it_is_gone(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    request = tcp(src=net.client, dst=net.service)
+    datapath.pod_egress(request)
+
+    datapath.put(backends("web", []))
+    result = datapath.pod_egress(request)
+
+    assert result.drop_reason == "LB_NO_BACKEND"
+
+
+def test_a_backend_on_another_node_is_reached_by_the_route_s_next_hop(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.remote]))
+    request = tcp(src=net.client, dst=net.service)
+
+    there = datapath.pod_egress(request)
+    back = datapath.netdev_ingress(answer(there.packet))
+
+    assert datapath.flow(request).next_hop == net.gateway
+    assert there.packet == changed(request, dst=net.remote, dport=BACKEND_PORT, ttl=63)
+    assert back.packet == changed(answer(request), ttl=63, link=datapath.pods["client"].link)
+
+
+def test_two_connections_that_would_look_alike_clash(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+
+    result = datapath.pod_egress(tcp(src=net.client, dst=net.server, dport=BACKEND_PORT))
+
+    assert result.verdict is Verdict.DROP
+    assert result.drop_reason == "PLAIT_FLOW_CLASH"
+    assert len(datapath.flows()) == 2
+
+
+def test_a_connection_may_take_the_place_of_one_that_has_ended(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service, flags="R"))
+
+    result = datapath.pod_egress(tcp(src=net.client, dst=net.server, dport=BACKEND_PORT))
+
+    assert result.verdict is Verdict.REDIRECT
