@@ -13,7 +13,7 @@ from plait.core.testing.datapath import Datapath
 from plait.core.testing.loading import Loader
 from plait.core.testing.packets import Frame
 
-FEATURES = {"routing": {"mode": "native"}, "lb": {"algorithm": "maglev"}}
+FEATURES = {"routing": {"mode": "native"}, "lb": {"algorithm": "maglev", "capacity": {"services": 10_100}}}
 """The measured datapath; its tables have the sizes that a node has by default."""
 
 _WHOLE_TABLES = 1 << 30

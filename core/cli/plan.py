@@ -37,7 +37,7 @@ def command(context: Context, config: Path, load: bool, as_json: bool) -> None:
     prepared = prepare(plan, paths.cache)
     state = State.read(paths.run)
     running = Generation.pinned(paths.pins, state.generation) if state else None
-    found = preview(prepared, plugins, state, running, load=load)
+    found = preview(prepared, plugins, state, running, load_with=paths.cache if load else None)
     if running:
         running.close()
     if as_json:

@@ -396,6 +396,16 @@ def program_info(fd: int) -> ProgramInfo:
     )
 
 
+def program_maps(fd: int) -> tuple[int, ...]:
+    """The ids of the maps that a program uses."""
+    info = _ProgramInfo()
+    _read_info(fd, info)
+    ids = (c_uint32 * info.nr_map_ids)()
+    again = _ProgramInfo(nr_map_ids=info.nr_map_ids, map_ids=ctypes.addressof(ids))
+    _read_info(fd, again)
+    return tuple(ids)
+
+
 class _LinkInfo(Structure):
     # The union's parts for TCX: the device and the attach type.
     _fields_ = (

@@ -7,17 +7,18 @@ from pathlib import Path
 import click
 
 from plait.core.cli import plait
-from plait.core.reference.markdown import table
+from plait.core.reference.markdown import page, table
 
 
 def cli_reference(plugins_folder: Path) -> str:
     """Every verb with its usage, its options and its examples, those of plugins included."""
     context = click.Context(plait, info_name="plait")
     context.params["plugins_dir"] = plugins_folder
-    head = (
-        "# Command line\n\nGenerated from the verbs themselves; `plait VERB --help` says the same."
+    return page(
+        "# Command line",
+        "Generated from the verbs themselves; `plait VERB --help` says the same.",
+        *_verb(context),
     )
-    return "\n\n".join([head, *_verb(context)]) + "\n"
 
 
 def _verb(context: click.Context) -> Iterator[str]:
@@ -27,8 +28,9 @@ def _verb(context: click.Context) -> Iterator[str]:
     yield f"## {context.command_path}"
     yield f"    {usage}"
     yield inspect.cleandoc(command.help or command.short_help or "")
-    records = (each.get_help_record(context) for each in command.params)
-    options = [(f"`{names}`", meaning) for names, meaning in filter(None, records)]
+    given = (each for each in command.params if isinstance(each, click.Option))
+    records = filter(None, (option.get_help_record(context) for option in given))
+    options = [(f"`{names}`", meaning) for names, meaning in records]
     if options:
         yield table(("option", "meaning"), options)
     if command.epilog:

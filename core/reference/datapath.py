@@ -12,35 +12,31 @@ from plait.core.config.model import Config, NodeConfig
 from plait.core.config.settings import build
 from plait.core.plan.core import core_contribution
 from plait.core.plugins import Plugins
-from plait.core.reference.markdown import table
+from plait.core.reference.markdown import page, table
 
 
 def hooks_reference(plugins: Plugins) -> str:
     """Where programs are attached, the stages of each, and what runs at them."""
     where, when = member_docs(Hook), member_docs(Stage)
+    contributions = list(_contributions(plugins))
     fragments = [
         (f"`{hook}`", f"`{stage}`", f"`{each.function}`", f"{owner}: {each.header}")
         for hook, stage in product(Hook, Stage)
-        for owner, gives in _contributions(plugins)
+        for owner, gives in contributions
         for each in gives.fragments
         if (each.hook, each.stage) == (hook, stage)
     ]
-    return (
-        "\n\n".join(
-            (
-                "# Hooks and stages",
-                "Generated from `plait.core.api`, and from what the plugins contribute.",
-                "## Hooks",
-                table(("hook", "meaning"), ((f"`{hook}`", where[hook.name]) for hook in Hook)),
-                "## Stages",
-                inspect.cleandoc(Stage.__doc__ or ""),
-                table(("stage", "meaning"), ((f"`{stage}`", when[stage.name]) for stage in Stage)),
-                "## Fragments",
-                "What the plugins here run at each, when all of their features are on.",
-                table(("hook", "stage", "fragment", "from"), fragments),
-            )
-        )
-        + "\n"
+    return page(
+        "# Hooks and stages",
+        "Generated from `plait.core.api`, and from what the plugins contribute.",
+        "## Hooks",
+        table(("hook", "meaning"), ((f"`{hook}`", where[hook.name]) for hook in Hook)),
+        "## Stages",
+        inspect.cleandoc(Stage.__doc__ or ""),
+        table(("stage", "meaning"), ((f"`{stage}`", when[stage.name]) for stage in Stage)),
+        "## Fragments",
+        "What the plugins here run at each, when all of their features are on.",
+        table(("hook", "stage", "fragment", "from"), fragments),
     )
 
 
@@ -51,15 +47,10 @@ def drops_reference(plugins: Plugins) -> str:
         for owner, gives in _contributions(plugins)
         for name, sentence in sorted(gives.drops.items())
     ]
-    return (
-        "\n\n".join(
-            (
-                "# Drop reasons",
-                "Generated from what the framework and the plugins contribute.",
-                table(("reason", "from", "meaning"), rows),
-            )
-        )
-        + "\n"
+    return page(
+        "# Drop reasons",
+        "Generated from what the framework and the plugins contribute.",
+        table(("reason", "from", "meaning"), rows),
     )
 
 

@@ -1,6 +1,11 @@
-"""Markdown tables."""
+"""Markdown: pages made of blocks, and tables."""
 
 from collections.abc import Iterable, Sequence
+
+
+def page(*blocks: str) -> str:
+    """Blocks with an empty line between each two."""
+    return "\n\n".join(blocks) + "\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -104,8 +104,9 @@ class Datapath:
         """
         began = time.monotonic()
         plan, objects = prepared.plan, prepared.compiled.objects
-        prove(plan, objects)
-        staged = stage(plan, objects, self.maps)
+        prove(prepared, self._paths.cache)
+        same = prepared.keys.items() & (self.state.programs if self.state else {}).items()
+        staged = stage(plan, objects, self.generation, unchanged={name for name, _ in same})
         number = max((*generation.numbers(self._paths.pins), 0)) + 1
         fresh = Generation(number=number, programs=staged.programs, maps=staged.maps)
         changed = [n for n, change in staged.changes.items() if change is MapChange.MIGRATED]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from plait.codegen.object import MapDefinition
 from plait.core.config.data import config_data
@@ -53,9 +54,11 @@ def preview(
     state: State | None,
     running: Generation | None,
     *,
-    load: bool,
+    load_with: Path | None,
 ) -> Preview:
-    """Compare a prepared plan with the state; `load` also passes the verifier and packet tests."""
+    """Compare a prepared plan with the state. With the cache's folder in `load_with`, its programs
+    also pass the verifier and their packet tests.
+    """
     plan = prepared.plan
     found = definitions(prepared.compiled.objects)
     specs = {each.spec.name: each.spec for each in plan.maps}
@@ -76,7 +79,7 @@ def preview(
         | {name: "gone" for name in maps if name not in specs},
         bytes=sizes,
         keys=_keys(prepared, plugins, state),
-        loaded=_load(prepared) if load else None,
+        loaded=_load(prepared, load_with) if load_with else None,
     )
 
 
@@ -101,10 +104,10 @@ def _keys(prepared: Prepared, plugins: Plugins, state: State | None) -> tuple[Ke
     )
 
 
-def _load(prepared: Prepared) -> Loaded:
+def _load(prepared: Prepared, cache: Path) -> Loaded:
     began = time.monotonic()
-    prove(prepared.plan, prepared.compiled.objects)
-    staged = stage(prepared.plan, prepared.compiled.objects, {})
+    prove(prepared, cache)
+    staged = stage(prepared.plan, prepared.compiled.objects)
     try:
         return Loaded(
             instructions={name: info.instructions for name, info in staged.info.items()},

@@ -1,14 +1,18 @@
 """Proving: the packet tests of a plan, run on its programs before they meet live traffic."""
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
 
 from plait.core.api.contract import Entry, PacketTest, Verdict
 from plait.core.control.revisions import Revisions
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.maps import Map
 from plait.core.kernel.programs import test_run
+from plait.core.pipeline import Prepared
 from plait.core.plan.core import REVISIONS
-from plait.core.plan.model import Plan
 from plait.core.runtime.staging import Staged, stage
 
 VERDICTS = {0xFFFFFFFF: Verdict.PASS, 0: Verdict.PASS, 2: Verdict.DROP, 7: Verdict.REDIRECT}
@@ -17,16 +21,29 @@ VERDICTS = {0xFFFFFFFF: Verdict.PASS, 0: Verdict.PASS, 2: Verdict.DROP, 7: Verdi
 _TRIAL_ENTRIES = 64
 
 
-def prove(plan: Plan, objects: Mapping[str, bytes]) -> None:
-    """Run every packet test on maps of its own. PlaitError names those that fail."""
-    if not plan.tests:
+def prove(prepared: Prepared, cache: Path) -> None:
+    """Run every packet test on maps of its own. PlaitError names those that fail.
+
+    What has been proven on this kernel is remembered in `cache`, by content.
+    """
+    plan = prepared.plan
+    proven = cache / "proofs" / _proof_key(prepared)
+    if not plan.tests or proven.exists():
         return
-    trial = stage(plan, objects, {}, most_entries=_TRIAL_ENTRIES)
+    trial = stage(plan, prepared.compiled.objects, most_entries=_TRIAL_ENTRIES)
     try:
         Revisions(trial.maps[REVISIONS]).bump_all()
         raise_all(error for test in plan.tests for error in _run(test, trial))
     finally:
         trial.close()
+    with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        proven.parent.mkdir(parents=True, exist_ok=True)
+        proven.touch()
+
+
+def _proof_key(prepared: Prepared) -> str:
+    content = (sorted(prepared.keys.items()), prepared.plan.tests, os.uname().release)
+    return sha256(repr(content).encode()).hexdigest()
 
 
 def _run(test: PacketTest, trial: Staged) -> Iterator[PlaitError]:

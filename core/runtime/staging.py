@@ -1,7 +1,7 @@
 """Staging: load a plan's objects, carrying over the maps that need not change. Nothing attaches."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,6 +15,7 @@ from plait.core.kernel.bpfobject import BpfObject, ObjectMap, VerifierRefused
 from plait.core.kernel.maps import Map
 from plait.core.kernel.verifier import Header, explain
 from plait.core.plan.model import Plan
+from plait.core.runtime.generation import Generation
 
 _RODATA = ".rodata"
 
@@ -49,19 +50,25 @@ class Staged:
 def stage(
     plan: Plan,
     objects: Mapping[str, bytes],
-    before: Mapping[str, Map],
+    before: Generation | None = None,
     *,
+    unchanged: Collection[str] = (),
     most_entries: int | None = None,
 ) -> Staged:
-    """Load every object. `before` are the maps of the running generation, `most_entries` bounds new
-    ones (for trials).
+    """Load the objects. `before` is the running generation, `unchanged` are its programs that the
+    plan has with the same content: they are not loaded again unless a map of theirs is replaced.
+    `most_entries` bounds new maps (for trials).
 
     PlaitError at the plugin's file and line when the verifier refuses a program.
     """
-    loader = _Loader(plan, before, most_entries)
+    loader = _Loader(plan, objects, before, most_entries)
+    reused = loader.reusable(unchanged)
     try:
-        for name, image in objects.items():
-            loader.load(name, image)
+        for name in objects:
+            if name not in reused:
+                loader.load(name)
+        for name in reused:
+            loader.reuse(name)
         loader.check_complete()
     except BaseException:
         loader.staged().close()
@@ -107,21 +114,57 @@ def inspect(image: bytes) -> ObjectInfo:
 
 
 class _Loader:
-    def __init__(self, plan: Plan, before: Mapping[str, Map], most_entries: int | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        objects: Mapping[str, bytes],
+        before: Generation | None,
+        most_entries: int | None,
+    ) -> None:
         self._plan = plan
+        self._objects = objects
         self._before = before
         self._most_entries = most_entries
         self._specs = {each.spec.name: each.spec for each in plan.maps}
         self._maps: dict[str, Map] = {}
-        self._changes: dict[str, MapChange] = {}
         self._programs: dict[str, int] = {}
+        self._changes = {
+            name: map_change(self._spec(name), definition, info, self._map_before(name))
+            for name, (definition, info) in definitions(objects).items()
+        }
 
-    def load(self, name: str, image: bytes) -> None:
-        info = inspect(image)
-        with BpfObject(image, name) as loaded:
+    def reusable(self, unchanged: Collection[str]) -> list[str]:
+        """The running programs that can stay: all of their maps do, too."""
+        if self._before is None:
+            return []
+        replaced = {name for name, how in self._changes.items() if how is not MapChange.CARRIED}
+        ids = {each.info.id for name in replaced if (each := self._map_before(name))}
+        stay = [
+            name
+            for name in self._objects
+            if name in unchanged
+            and ids.isdisjoint(libbpf.program_maps(self._before.programs[name]))
+        ]
+        loaded = [inspect(image) for name, image in self._objects.items() if name not in stay]
+        created = {definition.name for info in loaded for definition in info.maps}
+        return stay if replaced <= created else []
+
+    def reuse(self, name: str) -> None:
+        """Take a program over from the running generation."""
+        assert self._before is not None
+        self._programs[name] = os.dup(self._before.programs[name])
+        for definition in inspect(self._objects[name]).maps:
+            if definition.name not in self._maps:
+                before = self._before.maps[definition.name]
+                self._maps[definition.name] = Map(os.dup(before.fd))
+
+    def load(self, name: str) -> None:
+        """Pass a program to the kernel, with the maps that it shares."""
+        info = inspect(self._objects[name])
+        with BpfObject(self._objects[name], name) as loaded:
             maps = loaded.maps
             for definition in info.maps:
-                self._prepare(definition, info, maps[definition.name])
+                self._prepare(definition.name, maps[definition.name])
             if _RODATA in maps:
                 self._set_constants(info, maps[_RODATA])
             try:
@@ -153,24 +196,26 @@ class _Loader:
             info={name: libbpf.program_info(fd) for name, fd in self._programs.items()},
         )
 
-    def _prepare(self, definition: MapDefinition, info: ObjectInfo, handle: ObjectMap) -> None:
-        name = definition.name
+    def _prepare(self, name: str, handle: ObjectMap) -> None:
         if name in self._maps:
             handle.reuse(self._maps[name].fd)
-            return
-        spec = self._specs.get(name)
-        if spec is None:
+        elif self._changes[name] is MapChange.CARRIED and (before := self._map_before(name)):
+            self._maps[name] = Map(os.dup(before.fd))
+            handle.reuse(before.fd)
+        else:
+            entries = self._spec(name).max_entries
+            handle.set_max_entries(min(entries, self._most_entries or entries))
+
+    def _map_before(self, name: str) -> Map | None:
+        return self._before.maps.get(name) if self._before else None
+
+    def _spec(self, name: str) -> MapSpec:
+        if name not in self._specs:
             raise PlaitError(
                 f"map {name} is in a header, but in no Contribution",
                 expected=f"MapSpec(name='{name}', ...)",
             )
-        before = self._before.get(name)
-        change = self._changes[name] = map_change(spec, definition, info, before)
-        if change is MapChange.CARRIED and before:
-            self._maps[name] = Map(os.dup(before.fd))
-            handle.reuse(before.fd)
-        else:
-            handle.set_max_entries(min(spec.max_entries, self._most_entries or spec.max_entries))
+        return self._specs[name]
 
     def _set_constants(self, info: ObjectInfo, rodata: ObjectMap) -> None:
         values = dict(self._plan.constants)

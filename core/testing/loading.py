@@ -64,7 +64,7 @@ class Loader:
         key = (plan_hash(plan), most_entries)
         if key not in self._loaded:
             prepared = prepare(plan, self._cache)
-            staged = stage(plan, prepared.compiled.objects, {}, most_entries=most_entries)
+            staged = stage(plan, prepared.compiled.objects, most_entries=most_entries)
             self._loaded[key] = (prepared, staged)
         prepared, staged = self._loaded[key]
         return Datapath(prepared, staged, self.plugins.handlers(config))

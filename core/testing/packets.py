@@ -221,9 +221,11 @@ def fragments(frame: Frame, size: int) -> Sequence[Frame]:
     if isinstance(network, IP):
         pieces = fragment(network, fragsize=size)  # type: ignore[no-untyped-call]
     else:
+        header = IPv6ExtHdrFragment(id=7, nh=network.nh)
         rest = network.payload
         network.remove_payload()
-        whole = network / IPv6ExtHdrFragment(id=7, nh=network.nh) / rest
+        del network.nh
+        whole = network / header / rest
         pieces = fragment6(whole, _IPV6_HEADERS + size)  # type: ignore[no-untyped-call]
     packet.remove_payload()
     return [_rebuilt(packet / piece) for piece in pieces]

@@ -64,7 +64,7 @@ def refusal(quota: Copy) -> PlaitError:
     """The error that loading the plugin's programs ends with."""
     prepared = quota.prepare()
     with pytest.raises(PlaitError) as refused:
-        stage(prepared.plan, prepared.compiled.objects, {}, most_entries=64).close()
+        stage(prepared.plan, prepared.compiled.objects, most_entries=64).close()
     return refused.value
 
 

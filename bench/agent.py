@@ -1,0 +1,131 @@
+"""A lab with an agent in it: its files to edit, and what it has brought about."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from plait.core.kernel.maps import Map
+from plait.core.kernel.pins import Paths
+from plait.core.lab.lab import Lab
+from plait.core.lab.topology import load_topology
+from plait.core.runtime.state import State
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+NODE = "node-a"
+START_SECONDS = 120.0
+CHANGE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an agent works: a lab, and a folder of the files that it follows."""
+
+    lab: Lab
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "plait.yaml"
+
+    @property
+    def objects(self) -> Path:
+        return self.folder / "objects"
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def paths(self) -> Paths:
+        return Paths.of(self.lab.hosts[NODE].namespace)
+
+    @property
+    def generation(self) -> int:
+        """The number of the generation that runs; 0 for none."""
+        state = State.read(self.paths.run)
+        return state.generation if state else 0
+
+    def map(self, name: str) -> Map:
+        """A map of the generation that runs; close it."""
+        return Map.pinned(self.paths.pins / f"gen-{self.generation}" / "map" / name)
+
+
+@contextmanager
+def quickstart(name: str) -> Iterator[Place]:
+    """The lab of configs/labs/quickstart.yaml, called `name`, and copies of its files."""
+    with TemporaryDirectory(prefix="plait-bench-") as scratch:
+        folder = Path(scratch)
+        shutil.copytree(CONFIGS / "objects" / "quickstart", folder / "objects")
+        config = (CONFIGS / "quickstart.yaml").read_text()
+        (folder / "plait.yaml").write_text(config.replace("objects/quickstart", "objects"))
+        with Lab.up(load_topology(CONFIGS / "labs" / "quickstart.yaml"), name=name) as lab:
+            yield Place(lab=lab, folder=folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """An agent that runs, and the seconds from its start until it was ready."""
+
+    pid: int
+    started_seconds: float
+
+    def memory_kb(self) -> dict[str, int]:
+        """Rss and Pss, in kB."""
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]
+        fields = (line.split() for line in lines)
+        return {name.rstrip(":"): int(value) for name, value, *_ in fields}
+
+
+@contextmanager
+def agent(place: Place) -> Iterator[Agent]:
+    """Run `plait run` on the lab's node; the block begins when it says that it is ready."""
+    ready = place.folder / "ready"
+    instance = place.lab.hosts[NODE].namespace
+    command = (sys.executable, "-m", "plait", "--instance", instance, "run")
+    environment = {**os.environ, "PLAIT_CACHE": str(place.cache), "NOTIFY_SOCKET": str(ready)}
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
+        (place.folder / "agent.log").open("a") as log,
+    ):
+        notified.bind(str(ready))
+        notified.settimeout(START_SECONDS)
+        began = time.monotonic()
+        process = subprocess.Popen(
+            place.lab.command(NODE, *command, "-c", str(place.config)),
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            if notified.recv(64) != b"READY=1":
+                raise AssertionError((place.folder / "agent.log").read_text())
+            yield Agent(pid=process.pid, started_seconds=time.monotonic() - began)
+        finally:
+            process.terminate()
+            process.wait(START_SECONDS)
+            ready.unlink()
+
+
+def wait_until(happened: Callable[[], bool], *, every: float = 0.0005) -> float:
+    """Wait for something that is asked for every so many seconds; returns the time it came."""
+    deadline = time.monotonic() + CHANGE_SECONDS
+    while not happened():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{happened.__name__} has not happened")
+        time.sleep(every)
+    return time.monotonic()
+
+
+def read_status(place: Place) -> dict[str, object]:
+    """What the agent says of itself."""
+    status: dict[str, object] = json.loads((place.paths.run / "agent.json").read_text())
+    return status

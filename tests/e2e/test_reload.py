@@ -1,0 +1,329 @@
+"""Edits of config and objects while traffic flows: nothing lost, nothing reset, ever."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.nodes import CONFIGS, Node, quickstart, rewrite, service
+
+from plait.core.lab.lab import Lab
+from plait.core.lab.running import serve, start
+from plait.core.lab.traffic.connect import Connected
+from plait.core.lab.traffic.hold import Held
+from plait.core.lab.traffic.stream import Streamed
+
+V4, V6 = "10.96.0.10:80", "[fd00:10:96::10]:80"
+WEB = (CONFIGS / "objects" / "quickstart" / "web.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with quickstart("e2e-reload") as lab:
+        for name in ("web-1", "web-2", "web-3", "client"):
+            serve(lab, name)
+        yield lab
+
+
+@pytest.fixture
+def node(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
+    node = Node.make(lab, tmp_path, cache)
+    yield node.start()
+    node.detach()
+
+
+@contextmanager
+def unharmed_traffic(lab: Lab, connections: int = 50) -> Iterator[None]:
+    """Numbered UDP both ways and open TCP connections, v4 and v6, of which none comes to harm."""
+    streams = {
+        (source, target): start(lab, source, Streamed, target, "--rate", "500")
+        for source, target in (
+            ("client", V4),
+            ("client", V6),
+            ("client", "10.244.1.11:8080"),
+            ("web-3", "[fd00:10:244:1::10]:8080"),
+        )
+    }
+    holds = [
+        start(lab, "client", Held, target, "--count", str(connections), "--interval", "0.05")
+        for target in (V4, V6)
+    ]
+    warm = start(lab, "client", Connected, V4, "--seconds", "0.3").result()
+    assert warm.errors == {}
+
+    yield
+
+    for stream, running in streams.items():
+        streamed = running.stop()
+        assert streamed.sent > 100
+        assert (streamed.lost, streamed.foreign) == (0, 0), (stream, streamed)
+        assert len(streamed.servers) == 1, (stream, streamed)
+    for each in holds:
+        held = each.stop()
+        assert held.opened == connections
+        assert (held.failed, held.reset, held.stalled, held.corrupt) == (0, 0, 0, 0), held
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("algorithm: maglev", "algorithm: random"),
+        ("algorithm: maglev", "algorithm: maglev, tableSize: 251"),
+        ("algorithm: maglev", "algorithm: maglev, capacity: {services: 20, backends: 50}"),
+        ("node:\n", "node:\n  capacity: {flows: 100000}\n"),
+        ("node:\n", "node:\n  attach: clsact\n"),
+    ],
+    ids=["algorithm", "table-size", "capacity", "flow-table", "attach"],
+)
+def test_a_config_is_edited_there_and_back(node: Node, before: str, after: str) -> None:
+    with unharmed_traffic(node.lab):
+        edited = node.edit(before, after)
+        back = node.edit(after, before)
+
+    assert (edited.error, back.error) == (None, None)
+    assert (edited.generation, back.generation) == (2, 3)
+
+
+def test_a_feature_is_turned_off_and_on_again(node: Node) -> None:
+    text = node.config.read_text()
+    off = "\n".join(line for line in text.splitlines() if "lb:" not in line)
+
+    pods = start(node.lab, "client", Streamed, "10.244.1.11:8080", "--rate", "500")
+    without = node.configure(off)
+    refused = start(node.lab, "client", Connected, V4, "--seconds", "0.5", "--timeout", "0.2")
+    assert refused.result().connects == 0
+    again = node.configure(text)
+
+    assert pods.stop().lost == 0
+    assert (without.error, again.error) == (None, None)
+    assert start(node.lab, "client", Connected, V4, "--seconds", "0.2").result().errors == {}
+
+
+def test_backends_are_added_and_established_connections_keep_theirs(node: Node) -> None:
+    two = service(
+        "web", ips=("10.96.0.10", "fd00:10:96::10"), backends=("10.244.1.11", "fd00:10:244:1::11")
+    )
+    node.write("web.yaml", two)
+
+    with unharmed_traffic(node.lab):
+        node.write("web.yaml", WEB)
+
+    short = start(node.lab, "client", Connected, V4, "--seconds", "0.3").result()
+    assert short.backends.keys() == {"web-1", "web-2", "web-3"}
+
+
+def test_an_edit_of_objects_compiles_and_swaps_nothing(node: Node) -> None:
+    before = node.kernel_ids()
+
+    with unharmed_traffic(node.lab):
+        node.write("more.yaml", service("more", ips=("10.96.0.50",), backends=("10.244.1.11",)))
+
+    assert node.kernel_ids() == before
+    assert node.status().reloads == 1
+    assert start(node.lab, "client", Connected, "10.96.0.50:80", "--seconds", "0.1").result().connects
+
+
+def test_a_removed_backend_gives_its_connections_up_and_the_others_keep_theirs(node: Node) -> None:
+    held = start(node.lab, "client", Held, V4, "--count", "100", "--interval", "0.05")
+    stream = start(node.lab, "client", Streamed, V4, "--rate", "500")
+    start(node.lab, "client", Connected, V4, "--seconds", "0.3").result()
+
+    node.write("web.yaml", WEB.replace('- addresses: [10.244.1.11]\n', ""))
+    start(node.lab, "client", Connected, V4, "--seconds", "0.3").result()
+
+    left, streamed = held.stop(), stream.stop()
+    assert left.stalled == 0
+    assert left.reset == left.backends["web-1"] > 0
+    assert streamed.lost <= 1
+
+
+def test_a_deleted_service_takes_no_new_connections(node: Node) -> None:
+    assert start(node.lab, "client", Connected, V4, "--seconds", "0.1").result().connects
+
+    (node.objects / "web.yaml").unlink()
+    node.wait_for(lambda: node.status().objects < 4)
+
+    gone = start(node.lab, "client", Connected, V4, "--seconds", "0.5", "--timeout", "0.2")
+    assert gone.result().connects == 0
+
+
+@pytest.mark.parametrize("way", ["in place", "rename", "symlink"])
+def test_objects_are_saved_in_any_way_that_editors_have(
+    lab: Lab, cache: Path, tmp_path: Path, way: str
+) -> None:
+    node = Node.make(lab, tmp_path, cache)
+    if way == "symlink":
+        _as_config_map(node.objects, {"web.yaml": WEB})
+    node.start()
+    more = WEB + "---\n" + service("more", ips=("10.96.0.50",), backends=("10.244.1.11",))
+
+    with unharmed_traffic(lab):
+        match way:
+            case "in place":
+                (node.objects / "web.yaml").write_text(more)
+            case "rename":
+                rewrite(node.objects / "web.yaml", more)
+            case _:
+                _as_config_map(node.objects, {"web.yaml": more})
+        node.wait_for(lambda: node.status().objects == 9)
+
+    assert start(lab, "client", Connected, "10.96.0.50:80", "--seconds", "0.1").result().connects
+    node.detach()
+
+
+@pytest.mark.parametrize("way", ["in place", "rename", "symlink"])
+def test_the_config_is_saved_in_any_way_that_editors_have(
+    lab: Lab, cache: Path, tmp_path: Path, way: str
+) -> None:
+    node = Node.make(lab, tmp_path, cache)
+    text = node.config.read_text()
+    if way == "symlink":
+        node.config.unlink()
+        _as_config_map(node.folder, {"config.yaml": text})
+    node.start()
+    edited = text.replace("maglev", "random")
+
+    match way:
+        case "in place":
+            node.config.write_text(edited)
+        case "rename":
+            rewrite(node.config, edited)
+        case _:
+            _as_config_map(node.folder, {"config.yaml": edited})
+
+    node.wait_for(lambda: node.status().generation == 2)
+    node.detach()
+
+
+INVALID_CONFIGS = {
+    "yaml": ("features:\n", "features: [\n", "config.yaml:"),
+    "unknown key": ("algorithm: maglev", "algoritm: maglev", "config.yaml:9:8: unknown key"),
+    "type": ("algorithm: maglev", "algorithm: 7", "config.yaml:9:19: "),
+    "value": ("algorithm: maglev", "algorithm: magic", "config.yaml:9:19: "),
+    "overlap": (
+        "10.244.1.0/24,",
+        "10.244.1.0/24, 10.244.0.0/16,",
+        "config.yaml:",
+    ),
+    "no prime": ("algorithm: maglev", "algorithm: maglev, tableSize: 1000", "config.yaml:9:"),
+    "device": ("devices: auto ", "devices: [eth7] ", "config.yaml:5:13: "),
+    "feature": ("  lb:", "  bl:", "config.yaml:9:3: unknown key"),
+    "missing": ("  routing: {mode: native}\n", "", "routing"),
+    "too small": (
+        "algorithm: maglev",
+        "algorithm: maglev, capacity: {backends: 1}",
+        "lb.capacity.backends",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place"), INVALID_CONFIGS.values(), ids=INVALID_CONFIGS.keys()
+)
+def test_an_invalid_config_changes_nothing_and_is_told_where_it_is_wrong(
+    node: Node, before: str, after: str, place: str
+) -> None:
+    ids = node.kernel_ids()
+    fine = node.config.read_text()
+
+    with unharmed_traffic(node.lab, connections=5):
+        status = node.edit(before, after)
+
+    shown = node.plait("status")
+    assert node.kernel_ids() == ids
+    assert status.generation == 1
+    assert status.error is not None
+    assert place in status.error
+    assert place in node.log
+    assert shown.returncode == 1
+    assert place in shown.stderr
+    assert node.configure(fine).error is None
+    assert node.plait("status").returncode == 0
+
+
+INVALID_OBJECTS = {
+    "yaml": ("kind: [\n", "bad.yaml:"),
+    "type": ("apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: 7\n", "bad.yaml:4:7: "),
+    "address": (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {clusterIPs: [10.96.0.300]}\n",
+        "bad.yaml:4:21: ",
+    ),
+    "twin": (service("twin", ips=("10.96.0.10",)), "10.96.0.10"),
+    "family": (
+        service("bad", ips=("10.96.0.60",), backends=("10.244.1.11",)).replace(
+            "addressType: IPv4", "addressType: IPv6"
+        ),
+        "bad.yaml:",
+    ),
+    "interface": (
+        "apiVersion: plait/v1\nkind: Endpoint\nmetadata: {name: bad}\n"
+        "spec: {interface: lo, addresses: [10.244.1.77]}\n",
+        "bad.yaml:1:1: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), INVALID_OBJECTS.values(), ids=INVALID_OBJECTS.keys())
+def test_an_invalid_object_harms_no_other_and_is_told_where_it_is_wrong(
+    node: Node, text: str, place: str
+) -> None:
+    with unharmed_traffic(node.lab, connections=5):
+        (node.objects / "bad.yaml").write_text(text)
+        node.wait_for(lambda: bool(node.status().problems))
+        rewrite(
+            node.objects / "good.yaml",
+            service("good", ips=("10.96.0.70",), backends=("10.244.1.11",)),
+        )
+        node.wait_for(lambda: node.status().objects >= 9)
+
+    shown = node.plait("status")
+    assert shown.returncode == 1
+    assert place in shown.stderr
+    assert place in node.log
+    assert start(node.lab, "client", Connected, "10.96.0.70:80", "--seconds", "0.1").result().connects
+
+    (node.objects / "bad.yaml").unlink()
+    node.wait_for(lambda: not node.status().problems)
+    assert node.plait("status").returncode == 0
+
+
+def test_status_is_one_json_object_for_programs(node: Node) -> None:
+    status = json.loads(node.plait("status", "--json").stdout)
+
+    assert status["generation"] == 1
+    assert status["problems"] == []
+    assert {place["device"] for place in status["places"]} > {"eth0"}
+
+
+@pytest.mark.deep
+def test_fifty_reloads_of_each_kind_lose_nothing(node: Node) -> None:
+    text = node.config.read_text()
+
+    with unharmed_traffic(node.lab, connections=200):
+        for number in range(25):
+            for after in ("random", "maglev"):
+                node.configure(text.replace("maglev", after))
+            for size in (200_000, 262_144):
+                node.configure(text.replace("node:\n", f"node:\n  capacity: {{flows: {size}}}\n"))
+            for count in (1, 2):
+                backends = tuple(f"10.244.1.{10 + each}" for each in range(1, count + 1))
+                node.write("more.yaml", service(f"n{number}", ips=("10.96.0.50",), backends=backends))
+
+    assert node.status().error is None
+
+
+def _as_config_map(folder: Path, files: dict[str, str]) -> None:
+    """As Kubernetes writes a ConfigMap: files are links into a folder that is swapped whole."""
+    number = len(list(folder.glob("..2*")))
+    fresh = folder / f"..2026_{number}"
+    fresh.mkdir()
+    for name, text in files.items():
+        (fresh / name).write_text(text)
+        link = folder / name
+        if not link.is_symlink():
+            link.unlink(missing_ok=True)
+            link.symlink_to(Path("..data") / name)
+    draft = folder / "..data_tmp"
+    draft.symlink_to(fresh.name)
+    draft.replace(folder / "..data")
