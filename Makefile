@@ -2,7 +2,7 @@
 # into .venv. `make demo KEEP=1` leaves the demo's network up.
 
 PYTHON := .venv/bin/python
-HEADERS = $(wildcard codegen/bpf/*.h plugins/*/bpf/*.h tests/plugin_example/*/bpf/*.h)
+HEADERS = $(wildcard codegen/bpf/*.h plugins/*/bpf/*.h bench/bpf/*.h tests/plugin_example/*/bpf/*.h)
 CACHES := build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 help: ## what there is to make
@@ -24,6 +24,7 @@ lint: setup ## style and types of the Python code, format of the C code
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	MYPYPATH=src:tests $(PYTHON) -m mypy --explicit-package-bases tests $(wildcard bench)
 	clang-format-19 --dry-run --Werror $(HEADERS)
 
 format: setup ## put the style right, as far as tools can

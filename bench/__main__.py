@@ -8,10 +8,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import packet
+from bench import packet, reload
 from bench.figures import GOALS, Figure, Run, Suite
 
-SUITES: Sequence[Suite] = (packet.SUITE,)
+SUITES: Sequence[Suite] = (packet.SUITE, reload.SUITE)
 
 RESULT = Path("build/bench.json")
 

@@ -1,6 +1,5 @@
 """A lab with an agent in it: its files to edit, and what it has brought about."""
 
-import json
 import os
 import shutil
 import socket
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
+
 from plait.core.kernel.maps import Map
 from plait.core.kernel.pins import Paths
 from plait.core.lab.lab import Lab
@@ -20,6 +21,7 @@ from plait.core.lab.topology import load_topology
 from plait.core.runtime.state import State
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+OBJECTS = "objects/quickstart"
 NODE = "node-a"
 START_SECONDS = 120.0
 CHANGE_SECONDS = 30.0
@@ -54,6 +56,14 @@ class Place:
         state = State.read(self.paths.run)
         return state.generation if state else 0
 
+    def write_config(self, *, table_size: int = 1021, flows: int = 262_144) -> None:
+        """Write quickstart.yaml with these settings, in place."""
+        config = yaml.safe_load((CONFIGS / "quickstart.yaml").read_text())
+        config["node"]["capacity"] = {"flows": flows}
+        config["features"]["lb"]["tableSize"] = table_size
+        config["objects"] = [str(self.objects)]
+        self.config.write_text(yaml.safe_dump(config))
+
     def map(self, name: str) -> Map:
         """A map of the generation that runs; close it."""
         return Map.pinned(self.paths.pins / f"gen-{self.generation}" / "map" / name)
@@ -64,11 +74,11 @@ def quickstart(name: str) -> Iterator[Place]:
     """The lab of configs/labs/quickstart.yaml, called `name`, and copies of its files."""
     with TemporaryDirectory(prefix="plait-bench-") as scratch:
         folder = Path(scratch)
-        shutil.copytree(CONFIGS / "objects" / "quickstart", folder / "objects")
-        config = (CONFIGS / "quickstart.yaml").read_text()
-        (folder / "plait.yaml").write_text(config.replace("objects/quickstart", "objects"))
         with Lab.up(load_topology(CONFIGS / "labs" / "quickstart.yaml"), name=name) as lab:
-            yield Place(lab=lab, folder=folder)
+            place = Place(lab=lab, folder=folder)
+            shutil.copytree(CONFIGS / OBJECTS, place.objects)
+            place.write_config()
+            yield place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +116,10 @@ def agent(place: Place) -> Iterator[Agent]:
             stderr=log,
         )
         try:
-            if notified.recv(64) != b"READY=1":
-                raise AssertionError((place.folder / "agent.log").read_text())
+            while (said := notified.recv(4096)) != b"READY=1":
+                if said == b"STOPPING=1":
+                    process.wait(START_SECONDS)
+                    raise AssertionError((place.folder / "agent.log").read_text())
             yield Agent(pid=process.pid, started_seconds=time.monotonic() - began)
         finally:
             process.terminate()
@@ -123,9 +135,3 @@ def wait_until(happened: Callable[[], bool], *, every: float = 0.0005) -> float:
             raise TimeoutError(f"{happened.__name__} has not happened")
         time.sleep(every)
     return time.monotonic()
-
-
-def read_status(place: Place) -> dict[str, object]:
-    """What the agent says of itself."""
-    status: dict[str, object] = json.loads((place.paths.run / "agent.json").read_text())
-    return status

@@ -56,21 +56,21 @@ missing() {
 
 install_packages() {
 	local found
-	found=$(missing)
-	[ -n "$found" ] || return 0
+	mapfile -t found < <(missing)
+	[ ${#found[@]} != 0 ] || return 0
+	local packages=("${found[@]%% *}")
 	if ! command -v apt-get >/dev/null; then
-		fail "this is not Debian; please install:" "$(cut -d' ' -f2- <<<"$found")"
+		fail "this is not Debian; please install these yourself:" "${found[@]#* }"
 	fi
 	if [ "$(id -u)" != 0 ]; then
-		fail "needs root to install packages; either run it as root, or:" \
-			"apt-get install $(cut -d' ' -f1 <<<"$found" | xargs)"
+		fail "installing needs root; run it as root, or: apt-get install ${packages[*]}"
 	fi
-	cut -d' ' -f1 <<<"$found" | xargs echo "setup: apt-get install"
+	echo "setup: apt-get install ${packages[*]}"
 	apt-get update -qq
-	cut -d' ' -f1 <<<"$found" | DEBIAN_FRONTEND=noninteractive \
-		xargs apt-get install -qq -y --no-install-recommends >/dev/null
-	found=$(missing)
-	[ -z "$found" ] || fail "apt-get was not enough; still missing:" "$found"
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+		"${packages[@]}" >/dev/null
+	mapfile -t found < <(missing)
+	[ ${#found[@]} = 0 ] || fail "apt-get was not enough; still missing:" "${found[@]#* }"
 }
 
 # The stamp says which pyproject.toml the environment was made for.

@@ -67,6 +67,12 @@ _Static_assert(sizeof(struct plait_flow) == 40, "leaves room for tuple and next 
 #define PLAIT_ZONE_HOST 0xffffff
 #define PLAIT_ZONE_PROTO(zone, proto) ((__u32)(zone) << 8 | (proto))
 
+/* Where packets of the other direction enter. */
+static __always_inline __u32 plait_far_zone(const struct plait_flow *flow)
+{
+	return flow->action == PLAIT_ACTION_NEIGH ? PLAIT_ZONE_OUTSIDE : flow->oif;
+}
+
 struct plait_key4 {
 	plait_ip4 saddr;
 	plait_ip4 daddr;

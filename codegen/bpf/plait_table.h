@@ -23,14 +23,11 @@ struct {
 static __always_inline struct F(plait_key) F(plait_peer_key)(const struct F(plait_entry) *entry,
 							     __u8 proto)
 {
-	__u32 zone = entry->flow.action == PLAIT_ACTION_NEIGH ? PLAIT_ZONE_OUTSIDE :
-								entry->flow.oif;
-
 	return (struct F(plait_key)){
 		.saddr = entry->to.daddr,
 		.daddr = entry->to.saddr,
 		.sport = entry->to.dport,
 		.dport = entry->to.sport,
-		.zone_proto = PLAIT_ZONE_PROTO(zone, proto),
+		.zone_proto = PLAIT_ZONE_PROTO(plait_far_zone(&entry->flow), proto),
 	};
 }

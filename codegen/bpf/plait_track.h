@@ -93,7 +93,7 @@ static __always_inline __u8 plait_tcp_next(const struct plait_pkt *pkt,
 
 	if (flags & PLAIT_TCP_RST)
 		return PLAIT_STATE_CLOSE;
-	if (flags & PLAIT_TCP_FIN)
+	if (flags & PLAIT_TCP_FIN && !plait_has_ended(flow->state))
 		return peer->flags & PLAIT_FLOW_FIN_SEEN ? PLAIT_STATE_LAST_ACK :
 							   PLAIT_STATE_FIN_WAIT;
 	if (!(flags & PLAIT_TCP_ACK))

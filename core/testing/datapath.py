@@ -138,7 +138,7 @@ class Datapath:
 
     # ---- packets ----
 
-    def pod_egress(self, packet: bytes, *, pod: Pod | None = None) -> Result:
+    def pod_egress(self, packet: bytes | bytearray, *, pod: Pod | None = None) -> Result:
         """A packet from a pod: by default the one that has its source address."""
         frame = Frame(packet)
         return self._run(Hook.POD_EGRESS, frame, (pod or self._pod_of(frame.src)).ifindex)

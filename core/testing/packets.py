@@ -70,6 +70,12 @@ class Frame(bytes):
         return ip_address(Ether(self).payload.dst)
 
     @property
+    def hops(self) -> int:
+        """How many hops it has left to live."""
+        network = Ether(self).payload
+        return int(network.ttl if isinstance(network, IP) else network.hlim)
+
+    @property
     def ports(self) -> tuple[int, int]:
         """Source and destination port; of an echo, its identifier twice."""
         packet = Ether(self)

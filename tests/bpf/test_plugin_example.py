@@ -10,10 +10,8 @@ from plait.core.api import PlaitError, Verdict
 from plait.core.objects.model import Object
 from plait.core.objects.parse import Kinds, kind_table, parse_text
 from plait.core.runtime.staging import stage
-from plait.core.testing.datapath import Datapath
 from plait.core.testing.loading import Loader
-from plait.core.testing.packets import tcp, udp
-from plait.core.testing.plugin import MakeDatapath
+from plait.testing import Datapath, MakeDatapath, tcp, udp
 from support.plugin_example import EXAMPLE, Copy
 
 CLIENT = IPv4Address("10.244.1.2")
@@ -82,6 +80,15 @@ def test_packets_on_the_fast_path_are_counted(datapath: Datapath, kinds: Kinds) 
     results = [datapath.pod_egress(udp(src=CLIENT, dst=SERVER, dport=443)) for _ in range(3)]
 
     assert [each.drop_reason for each in results] == [None, None, "QUOTA_USED_UP"]
+
+
+def test_a_flow_without_a_quota_goes_on(make_datapath: MakeDatapath) -> None:
+    datapath = make_datapath({"routing": {}, "quota": {}})
+    datapath.pod("client", CLIENT)
+
+    result = datapath.pod_egress(tcp(src=CLIENT, dst=SERVER, dport=443))
+
+    assert result.drop_reason is None
 
 
 def test_another_destination_has_no_quota(datapath: Datapath, kinds: Kinds) -> None:

@@ -3,7 +3,8 @@
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
 
 SERVICE = "10.96.0.10:80"
+FOREIGN = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("tc") int foreign(struct __sk_buff *skb) { return skb->len ? -1 : 0; }
+char LICENSE[] SEC("license") = "GPL";
+"""
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +39,9 @@ def node(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
     node = Node.make(lab, tmp_path, cache)
     yield node
     node.detach()
+
+
+CompileC = Callable[[str], bytes]
 
 
 class Traffic:
@@ -61,7 +71,6 @@ def test_a_killed_agent_leaves_all_running_and_the_next_adopts_it(node: Node) ->
     traffic.assert_unharmed()
     assert (node.kernel_ids(), _places(node)) == (before, places)
     assert node.status().generation == 1
-    assert node.status().reloads == 0
     assert "0 written, 0 removed" in node.log.splitlines()[-1]
 
 
@@ -230,20 +239,41 @@ def test_detach_with_purge_forgets_the_node(lab: Lab, cache: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("attach", ["tcx", "clsact"])
-def test_what_others_attached_is_not_touched(node: Node, attach: str, tmp_path: Path) -> None:
-    lab, text = node.lab, node.config.read_text()
+def test_what_others_attached_is_not_touched(
+    node: Node, attach: str, compile_c: CompileC, tmp_path: Path
+) -> None:
+    program = tmp_path / "foreign.o"
+    program.write_bytes(compile_c(FOREIGN))
+    text = node.config.read_text()
     node.config.write_text(text.replace("node:\n", f"node:\n  attach: {attach}\n"))
-    lab.run("node-a", "tc", "qdisc", "add", "dev", "eth0", "clsact")
-    lab.run("node-a", *"tc filter add dev eth0 ingress pref 7 matchall action continue".split())
-    before = _host(node)
+    with _foreign_programs(node, program):
+        before = _host(node)
 
-    node.start()
-    assert _connects(node, SERVICE)
-    node.detach()
+        node.start()
+        connected = _connects(node, SERVICE)
+        node.detach()
 
-    after = _host(node)
-    lab.run("node-a", "tc", "qdisc", "del", "dev", "eth0", "clsact")
+        after = _host(node)
+    assert connected
+    assert "foreign" in before
     assert after == before
+
+
+@contextmanager
+def _foreign_programs(node: Node, program: Path) -> Iterator[None]:
+    """Somebody else's program on the uplink, by both ways of attaching."""
+    lab, pin = node.lab, BPFFS / f"{node.instance}-foreign"
+    lab.run("node-a", "bpftool", "prog", "load", str(program), str(pin), "type", "tc")
+    attached = ("pinned", str(pin), "dev", "eth0")
+    lab.run("node-a", "bpftool", "net", "attach", "tcx_ingress", *attached)
+    lab.run("node-a", "tc", "qdisc", "add", "dev", "eth0", "clsact")
+    lab.run(
+        "node-a", *"tc filter add dev eth0 ingress bpf direct-action object-pinned".split(), str(pin)
+    )
+    yield
+    lab.run("node-a", "bpftool", "net", "detach", "tcx_ingress", "dev", "eth0")
+    lab.run("node-a", "tc", "qdisc", "del", "dev", "eth0", "clsact")
+    pin.unlink()
 
 
 def _connects(node: Node, target: str) -> bool:

@@ -1,7 +1,6 @@
 """The documentation is what the code says: printed from it, or compared with it."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,10 +31,9 @@ def test_every_member_is_described(kind: type[Hook | Stage]) -> None:
     assert list(member_docs(kind)) == [member.name for member in kind]
 
 
-def example_files() -> Iterator[Path]:
-    for file in sorted(EXAMPLE.rglob("*")):
-        if file.is_file() and file.parent.name != "__pycache__":
-            yield file.relative_to(EXAMPLE)
+def example_files() -> list[Path]:
+    files = (file for file in EXAMPLE.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    return sorted(file.relative_to(EXAMPLE) for file in files)
 
 
 @pytest.mark.parametrize("file", example_files(), ids=str)
@@ -47,8 +45,17 @@ def test_the_manual_has_the_example_word_for_word(file: Path) -> None:
     assert blocks[str(file)] == (EXAMPLE / file).read_text()
 
 
+def test_the_manual_has_a_test_that_is_run() -> None:
+    manual = (DOCS / "plugins.md").read_text()
+
+    [shown] = re.findall(r"^(def test_.*?)^```$", manual, re.M | re.S)
+
+    assert shown in (ROOT / "tests" / "bpf" / "test_plugin_example.py").read_text()
+
+
 @pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", document.read_text(), flags=re.S)
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", prose)
 
     assert [link for link in links if not (document.parent / link).exists()] == []
