@@ -90,8 +90,8 @@ static __always_inline void bench_restore6(struct bench_frame6 *frame, __u16 por
 	__builtin_memcpy(&frame->ip.daddr, &bench_packet.daddr, sizeof(bench_packet.daddr));
 	frame->tcp.source = sport;
 	frame->tcp.dest = bench_packet.dport;
-	frame->tcp.check = plait_csum_adjust(bench_packet.check,
-					     plait_diff_word(bench_packet.sport, sport));
+	frame->tcp.check =
+		plait_csum_adjust(bench_packet.check, plait_diff_word(bench_packet.sport, sport));
 }
 
 static __always_inline void bench_restore(struct __sk_buff *skb, __u16 port, __u32 addr)

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/pkt_cls.h>
@@ -99,8 +100,10 @@ struct plait_pkt {
 	bool known;
 
 	/* The way out, set by deliver and forward. */
-	struct plait_macs macs;
-	struct plait_addr nexthop;
+	union {
+		struct plait_macs macs;
+		struct plait_addr nexthop;
+	};
 	bool provisional; /* to be decided again by the next packet */
 };
 

@@ -19,7 +19,10 @@ enum plait_answer {
  * slow path there is no room for it. Codes are beyond those of the kernel.
  */
 #define PLAIT_ANSWER_REQUEST 0x100
-#define PLAIT_ANSWER(answer, mtu) (PLAIT_ANSWER_REQUEST | (answer) | (__u32)(mtu) << 16)
+#define PLAIT_ANSWER(answer, mtu) (PLAIT_ANSWER_REQUEST | (answer) | (__u32)(mtu) << 12)
+#define PLAIT_SEND_PLAIN 0x200 /* likewise: send the packet as the draft says */
+#define PLAIT_GO_SLOW 0x400 /* this packet needs a closer look */
+#define PLAIT_GO_OPEN 0x800 /* this packet begins a flow */
 
 struct plait_answer4 {
 	__u16 pad; /* aligns the rest */
@@ -39,7 +42,7 @@ static __always_inline struct plait_icmp plait_icmp4(__u8 answer, __u32 mtu)
 {
 	switch (answer) {
 	case PLAIT_ANSWER_TIME_EXCEEDED:
-		return (struct plait_icmp){ .type = ICMP_TIME_EXCEEDED, };
+		return (struct plait_icmp){ .type = ICMP_TIME_EXCEEDED };
 	case PLAIT_ANSWER_TOO_BIG:
 		return (struct plait_icmp){ .type = ICMP_DEST_UNREACH,
 					    .code = ICMP_FRAG_NEEDED,
@@ -59,9 +62,11 @@ static __always_inline struct plait_icmp plait_icmp6(__u8 answer, __u32 mtu)
 	case PLAIT_ANSWER_TOO_BIG:
 		return (struct plait_icmp){ .type = ICMPV6_PKT_TOOBIG, .info = bpf_htonl(mtu) };
 	case PLAIT_ANSWER_HOST_UNREACHABLE:
-		return (struct plait_icmp){ .type = ICMPV6_DEST_UNREACH, .code = ICMPV6_ADDR_UNREACH };
+		return (struct plait_icmp){ .type = ICMPV6_DEST_UNREACH,
+					    .code = ICMPV6_ADDR_UNREACH };
 	default:
-		return (struct plait_icmp){ .type = ICMPV6_DEST_UNREACH, .code = ICMPV6_PORT_UNREACH };
+		return (struct plait_icmp){ .type = ICMPV6_DEST_UNREACH,
+					    .code = ICMPV6_PORT_UNREACH };
 	}
 }
 
@@ -108,7 +113,7 @@ static __noinline __maybe_unused int plait_answer4(struct __sk_buff *skb, __u32 
 		return TC_ACT_SHOT;
 
 	plait_turn_frame(&head.eth);
-	head.icmp = plait_icmp4(answer, request >> 16);
+	head.icmp = plait_icmp4(answer, request >> 12);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&head.icmp, sizeof(head.icmp), 0);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)quote, sizeof(quote), sum);
 	head.icmp.check = ~plait_fold(sum);
@@ -158,7 +163,7 @@ static __noinline __maybe_unused int plait_answer6(struct __sk_buff *skb, __u32 
 		head.ip.saddr = ip.daddr;
 	head.ip.daddr = ip.saddr;
 
-	head.icmp = plait_icmp6(answer, request >> 16);
+	head.icmp = plait_icmp6(answer, request >> 12);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&head.ip.saddr, 32, 0);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&head.icmp, sizeof(head.icmp), sum);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)quote, sizeof(quote), sum);

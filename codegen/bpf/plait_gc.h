@@ -18,14 +18,17 @@ struct plait_gc_run {
 	__u32 removed; /* out */
 };
 
-static __always_inline bool plait_is_idle(const struct plait_flow *flow, const struct plait_gc_run *run)
+static __always_inline bool plait_is_idle(const struct plait_flow *flow,
+					  const struct plait_gc_run *run)
 {
-	__u64 timeout;
+	/* Below 0 when a packet has come since the run began, on another CPU. */
+	__s64 idle = (__s32)((__u32)run->jiffies - flow->seen);
+	__s64 timeout;
 
 	if (flow->state >= PLAIT_STATE_COUNT)
 		return true;
-	timeout = (__u64)plait_timeouts[flow->state] * run->hz;
+	timeout = (__s64)plait_timeouts[flow->state] * run->hz;
 	if (flow->state != PLAIT_STATE_ESTABLISHED && flow->state != PLAIT_STATE_UDP_STREAM)
-		timeout = timeout * run->percent / 100;
-	return (__u32)run->jiffies - flow->seen > timeout;
+		timeout = (__u64)timeout * run->percent / 100;
+	return idle > timeout;
 }

@@ -79,6 +79,16 @@ static __always_inline void *plait_at(struct __sk_buff *skb, __u32 offset, __u32
 	return start + size > (void *)(long)skb->data_end ? NULL : start;
 }
 
+/* Make sure that all headers can be read directly. */
+static __always_inline long plait_pull(struct __sk_buff *skb)
+{
+	__u32 wanted = skb->len < PLAIT_LINEAR ? skb->len : PLAIT_LINEAR;
+
+	if ((long)skb->data_end - (long)skb->data >= wanted)
+		return 0;
+	return bpf_skb_pull_data(skb, wanted);
+}
+
 static __always_inline bool plait_is_icmp(const struct plait_pkt *pkt)
 {
 	return pkt->proto == (pkt->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);

@@ -20,8 +20,8 @@ struct {
 } F(plait_flow) SEC(".maps");
 
 /* The key of the other direction's entry. */
-static __always_inline struct F(plait_key) F(plait_peer_key)(const struct F(plait_entry) *entry,
-							     __u8 proto)
+static __always_inline struct F(plait_key)
+	F(plait_peer_key)(const struct F(plait_entry) *entry, __u8 proto)
 {
 	return (struct F(plait_key)){
 		.saddr = entry->to.daddr,

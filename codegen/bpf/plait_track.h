@@ -16,6 +16,8 @@ enum plait_tcp_flag {
 
 #define PLAIT_TCP_CHANGES (PLAIT_TCP_FIN | PLAIT_TCP_SYN | PLAIT_TCP_RST)
 
+/* clang-format off */
+
 /* Idle seconds after which a flow in this state is forgotten. */
 static const __u32 plait_timeouts[PLAIT_STATE_COUNT] = {
 	[PLAIT_STATE_NONE] = 10,
@@ -31,6 +33,8 @@ static const __u32 plait_timeouts[PLAIT_STATE_COUNT] = {
 	[PLAIT_STATE_UDP_STREAM] = 120,
 	[PLAIT_STATE_ICMP] = 30,
 };
+
+/* clang-format on */
 
 static __always_inline __u8 plait_first_state(const struct plait_pkt *pkt)
 {

@@ -12,7 +12,8 @@ from plait.core.config.problems import check, key_name
 from plait.core.config.schema import composed_schema
 from plait.core.config.settings import build
 from plait.core.config.sources import Sources, read_sources
-from plait.core.errors import PlaitError, raise_all
+from plait.core.config.yaml import DataPath
+from plait.core.errors import PlaitError, Position, raise_all
 
 
 def load_config(path: Path, features: Sequence[Feature]) -> Config:
@@ -25,6 +26,11 @@ def load_config(path: Path, features: Sequence[Feature]) -> Config:
     data = sources.merged()
     check(data, composed_schema(features), sources)
     return _build(data, features, sources, path if path.is_dir() else path.parent)
+
+
+def locate(path: Path, key: DataPath) -> Position:
+    """Where a key's value stands in the config at `path`, for what only the machine can refuse."""
+    return read_sources(path).locate(key)
 
 
 def _build(data: Any, features: Sequence[Feature], sources: Sources, folder: Path) -> Config:

@@ -16,11 +16,15 @@ from plait.core.objects.model import Address, Key, Object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How many entries a sync wrote and removed, and every problem that stands after it."""
+    """How many entries a sync wrote and removed, and every problem that stands after it.
+
+    `overflows` are those of the problems that a larger map would mend.
+    """
 
     updated: int
     deleted: int
     problems: tuple[PlaitError, ...] = ()
+    overflows: tuple[PlaitError, ...] = ()
 
 
 class Reconciler:
@@ -82,14 +86,16 @@ class Reconciler:
             self._bump_all()
         elif writes.touched:
             self._bump(frozenset(writes.touched))
+        overflows = tuple(self._overflows(objects))
         return Outcome(
             updated=writes.updated,
             deleted=writes.deleted,
             problems=(
                 *chain.from_iterable(self._troubles[scope] for scope in sorted(self._troubles)),
                 *self._conflicts(objects, ledger),
-                *self._overflows(objects),
+                *overflows,
             ),
+            overflows=overflows,
         )
 
     def _read_maps(self) -> dict[bytes, bytes]:

@@ -1,7 +1,9 @@
 """The devices of this namespace that a config and its endpoints speak of, as they come and go."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from plait.core.config.load import locate
 from plait.core.config.model import Config
 from plait.core.endpoints.links import Link, default_route_devices, links, peer_mac
 from plait.core.errors import PlaitError
@@ -48,12 +50,13 @@ class LinkTable:
             pods=self._devices(each.interface for each in objects if isinstance(each, Endpoint)),
         )
 
-    def check(self, config: Config) -> None:
-        """PlaitError for an uplink that the config names and that does not exist."""
-        for name in config.node.devices or ():
+    def check(self, config: Config, path: Path) -> None:
+        """PlaitError for an uplink that the config at `path` names and that does not exist."""
+        for number, name in enumerate(config.node.devices or ()):
             if name not in self.by_name:
                 raise PlaitError(
                     f"node.devices: there is no interface {name}",
+                    at=locate(path, ("node", "devices", number)),
                     expected=f"one of {', '.join(sorted(self.by_name))}, or auto",
                     hint="ip link",
                 )

@@ -14,7 +14,7 @@ from plait.core.control.revisions import Revisions
 from plait.core.control.targets import KernelTarget, reconciled_targets
 from plait.core.endpoints.links import node_addresses
 from plait.core.endpoints.objects import default_folder
-from plait.core.errors import PlaitError
+from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
 from plait.core.objects.model import Address, Endpoint, EndpointSlice, Key, Service
@@ -79,7 +79,7 @@ class Node:
     def apply(self, path: Path) -> Applied:
         """Make the config at `path` the one that runs. PlaitError: what ran before still runs."""
         config = load_config(path, self._plugins.features())
-        self.links.check(config)
+        self.links.check(config, path)
         plan = plan_config(config, self._plugins, self._kernel)
         prepared = prepare(plan, self.paths.cache)
         source = self._source_of(config)
@@ -87,8 +87,12 @@ class Node:
         devices = self.links.wanted(config, self.store.values())
 
         def fill(generation: Generation) -> None:
+            fitted = not self._outcome.overflows
             self._write_addresses(generation)
             self._reconcile(config, plan, generation, changed)
+            if fitted and self.datapath.generation not in (None, generation):
+                # Smaller maps than what runs needs would take entries from under its traffic.
+                raise_all(self._outcome.overflows)
 
         swapped = None
         try:

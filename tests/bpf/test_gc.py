@@ -117,3 +117,14 @@ def test_flows_of_a_translated_connection_are_forgotten_together(
     datapath.netdev_ingress(udp(src=net.remote, dst=net.client, sport=53, dport=40000))
 
     assert datapath.collect().live == 2
+
+
+def test_a_flow_whose_packet_comes_while_the_table_is_looked_through_is_kept(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.pod_egress(udp(src=net.client, dst=net.server))
+
+    datapath.wait(-1)
+    collected = datapath.collect()
+
+    assert (collected.live, collected.removed) == (2, 0)

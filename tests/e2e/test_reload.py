@@ -197,17 +197,17 @@ def test_the_config_is_saved_in_any_way_that_editors_have(
 
 INVALID_CONFIGS = {
     "yaml": ("features:\n", "features: [\n", "config.yaml:"),
-    "unknown key": ("algorithm: maglev", "algoritm: maglev", "config.yaml:9:8: unknown key"),
-    "type": ("algorithm: maglev", "algorithm: 7", "config.yaml:9:19: "),
-    "value": ("algorithm: maglev", "algorithm: magic", "config.yaml:9:19: "),
+    "unknown key": ("algorithm: maglev", "algoritm: maglev", "config.yaml:10:8: unknown key"),
+    "type": ("algorithm: maglev", "algorithm: 7", "config.yaml:10:19: "),
+    "value": ("algorithm: maglev", "algorithm: magic", "config.yaml:10:19: "),
     "overlap": (
         "10.244.1.0/24,",
         "10.244.1.0/24, 10.244.0.0/16,",
         "config.yaml:",
     ),
-    "no prime": ("algorithm: maglev", "algorithm: maglev, tableSize: 1000", "config.yaml:9:"),
-    "device": ("devices: auto ", "devices: [eth7] ", "config.yaml:5:13: "),
-    "feature": ("  lb:", "  bl:", "config.yaml:9:3: unknown key"),
+    "no prime": ("algorithm: maglev", "algorithm: maglev, tableSize: 1000", "config.yaml:10:3: "),
+    "device": ("devices: auto ", "devices: [eth7] ", "config.yaml:5:13: node.devices"),
+    "feature": ("  lb:", "  bl:", "config.yaml:10:3: no plugin"),
     "missing": ("  routing: {mode: native}\n", "", "routing"),
     "too small": (
         "algorithm: maglev",

@@ -1,15 +1,21 @@
 """Kill and restart: the datapath outlives its agent, and the next one takes it over as it is."""
 
-import json
+import os
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pyroute2 import IPRoute
 from support.nodes import Node, quickstart, service
 
+from plait.core.endpoints import namespaces
+from plait.core.kernel import clsact, libbpf
+from plait.core.kernel.bpfobject import BpfObject
+from plait.core.kernel.links import Device, Direction, programs_on
 from plait.core.kernel.pins import BPFFS
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import Running, serve, start
@@ -240,13 +246,11 @@ def test_detach_with_purge_forgets_the_node(lab: Lab, cache: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("attach", ["tcx", "clsact"])
 def test_what_others_attached_is_not_touched(
-    node: Node, attach: str, compile_c: CompileC, tmp_path: Path
+    node: Node, attach: str, compile_c: CompileC
 ) -> None:
-    program = tmp_path / "foreign.o"
-    program.write_bytes(compile_c(FOREIGN))
     text = node.config.read_text()
     node.config.write_text(text.replace("node:\n", f"node:\n  attach: {attach}\n"))
-    with _foreign_programs(node, program):
+    with _foreign_programs(node, compile_c(FOREIGN)):
         before = _host(node)
 
         node.start()
@@ -260,20 +264,23 @@ def test_what_others_attached_is_not_touched(
 
 
 @contextmanager
-def _foreign_programs(node: Node, program: Path) -> Iterator[None]:
-    """Somebody else's program on the uplink, by both ways of attaching."""
-    lab, pin = node.lab, BPFFS / f"{node.instance}-foreign"
-    lab.run("node-a", "bpftool", "prog", "load", str(program), str(pin), "type", "tc")
-    attached = ("pinned", str(pin), "dev", "eth0")
-    lab.run("node-a", "bpftool", "net", "attach", "tcx_ingress", *attached)
-    lab.run("node-a", "tc", "qdisc", "add", "dev", "eth0", "clsact")
-    lab.run(
-        "node-a", *"tc filter add dev eth0 ingress bpf direct-action object-pinned".split(), str(pin)
-    )
-    yield
-    lab.run("node-a", "bpftool", "net", "detach", "tcx_ingress", "dev", "eth0")
-    lab.run("node-a", "tc", "qdisc", "del", "dev", "eth0", "clsact")
-    pin.unlink()
+def _foreign_programs(node: Node, image: bytes) -> Iterator[None]:
+    """Somebody else's program on the uplink, by both ways of attaching, and a qdisc of theirs."""
+    lab = node.lab
+    with BpfObject(image, "foreign") as loaded, namespaces.entered(lab.hosts["node-a"].netns):
+        loaded.load()
+        program = loaded.programs["foreign"].fd()
+        uplink = socket.if_nametoindex("eth0")
+        link = libbpf.link_create(program, uplink, libbpf.AttachType.TCX_INGRESS)
+        lab.run("node-a", "tc", "qdisc", "add", "dev", "eth0", "clsact")
+        with IPRoute() as ipr:
+            ipr.tc(
+                "add-filter", "bpf", uplink, parent=clsact.Parent.INGRESS, prio=7, protocol=3,
+                fd=program, name="foreign", direct_action=True,
+            )  # fmt: skip
+        yield
+        os.close(link)
+        lab.run("node-a", "tc", "qdisc", "del", "dev", "eth0", "clsact")
 
 
 def _connects(node: Node, target: str) -> bool:
@@ -281,15 +288,29 @@ def _connects(node: Node, target: str) -> bool:
     return short.result().connects > 0
 
 
-def _places(node: Node) -> object:
-    """What is attached where, with the ids of links and programs."""
-    return json.loads(node.lab.run("node-a", "bpftool", "-j", "net").stdout)
+def _places(node: Node) -> list[str]:
+    """Every program on every device of the node, and the links that Plait has pinned."""
+    with namespaces.entered(node.lab.hosts["node-a"].netns):
+        programs = [
+            f"{device} {direction}: {program}"
+            for index, device in socket.if_nameindex()
+            for direction in Direction
+            for program in programs_on(Device(name=device, ifindex=index), direction)
+        ]
+    pins = sorted((node.paths.pins / "links").glob("*"))
+    return [*programs, *(f"{pin}: {_link(pin)}" for pin in pins if not pin.is_symlink())]
+
+
+def _link(pin: Path) -> libbpf.LinkInfo:
+    link = libbpf.pinned(pin)
+    info = libbpf.link_info(link)
+    os.close(link)
+    return info
 
 
 def _host(node: Node) -> str:
     """All of the host that a datapath could have changed."""
     commands = (
-        ("bpftool", "net"),
         ("tc", "qdisc"),
         ("tc", "filter", "show", "dev", "eth0", "ingress"),
         ("ip", "-d", "link"),
@@ -297,4 +318,5 @@ def _host(node: Node) -> str:
         ("ip", "-6", "route", "show", "table", "all"),
         ("sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
     )
-    return "\n".join(node.lab.run("node-a", *command).stdout for command in commands)
+    shown = [node.lab.run("node-a", *command).stdout for command in commands]
+    return "\n".join([*shown, *_places(node)])

@@ -32,9 +32,9 @@ _SCANNED = re.compile(r"objects applied")
 
 @contextmanager
 def quickstart(name: str) -> Iterator[Lab]:
-    """The lab of configs/, called otherwise: node-a with client, web-1 and web-2, node-b with web-3."""
+    """The lab of configs/, under a name of its own: node-a has client, web-1, web-2, node-b web-3."""
     file = CONFIGS / "labs" / "quickstart.yaml"
-    with Lab.up(parse_topology(file.read_text(), file), name=name) as lab:
+    with Lab.up(parse_topology(file.read_text(), file), name=f"{name}-{os.getpid()}") as lab:
         yield lab
 
 

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     stream = tools.add_parser("stream", parents=[aimed], help="numbered UDP, there and back")
     stream.add_argument("--rate", type=float, default=1000, help="datagrams per second")
     stream.add_argument("--size", type=int, default=64, help="bytes of payload")
-    stream.add_argument("--grace", type=float, default=0.3, help="seconds to wait for the last")
+    stream.add_argument("--grace", type=float, default=1.0, help="seconds to wait for the last")
 
     hold = tools.add_parser("hold", parents=[aimed], help="TCP connections that stay")
     hold.add_argument("--count", type=int, default=200, help="connections")

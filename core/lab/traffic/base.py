@@ -10,6 +10,8 @@ from typing import Self
 
 ANSWER_SEPARATOR = b" "
 
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python's socket module lacks it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -53,8 +55,19 @@ class Until:
         self._signalled = True
 
 
+RECEIVE_BUFFER = 8 << 20
+"""Bytes a datagram socket holds: one whose process gets no CPU for a while must lose nothing."""
+
 PATIENCE = 0.05
 """Longest wait in seconds between two looks at `Until`."""
+
+
+def widen(sock: socket.socket) -> None:
+    """Give a datagram socket a large buffer; without the privilege, as large as is allowed."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def split_answer(answer: bytes) -> tuple[str, bytes]:

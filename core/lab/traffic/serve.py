@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from plait.core.lab.traffic.base import ANSWER_SEPARATOR, PATIENCE, Target, Until
+from plait.core.lab.traffic.base import ANSWER_SEPARATOR, PATIENCE, Target, Until, widen
 
 _BURST = 64
 _CHUNK = 65536
@@ -108,4 +108,6 @@ def _bound(target: Target, kind: socket.SocketKind) -> socket.socket:
     sock.setblocking(False)
     if kind == socket.SOCK_STREAM:
         sock.listen(1024)
+    else:
+        widen(sock)
     return sock

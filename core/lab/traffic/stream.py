@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from plait.core.lab.traffic.base import PATIENCE, Target, Until, split_answer
+from plait.core.lab.traffic.base import PATIENCE, Target, Until, split_answer, widen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,10 @@ class Tally:
         """A new number goes out: which."""
         self._seen.append(0)
         return len(self._seen) - 1
+
+    def complete(self) -> bool:
+        """True when every number was answered."""
+        return 0 not in self._seen
 
     def heard(self, number: int, server: str, now: float) -> None:
         """An answer came at `now` (seconds)."""
@@ -88,9 +92,10 @@ class Stream:
         # Not connected: an ICMP error would swallow the next number, and hide foreign answers.
         self._sock = socket.socket(target.family, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
+        widen(self._sock)
 
     def run(self, until: Until, *, grace: float) -> Streamed:
-        """Stream until the end, then wait `grace` seconds for the answers under way."""
+        """Stream until the end, then wait for the answers under way, for `grace` seconds at most."""
         start = time.monotonic()
         sent = 0
         while not until.over():
@@ -99,7 +104,7 @@ class Stream:
                 sent += 1
             self._listen(start + sent / self._rate)
         deadline = time.monotonic() + grace
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._tally.complete():
             self._listen(deadline)
         self._sock.close()
         return self._tally.report(foreign=self._foreign, send_errors=self._send_errors)

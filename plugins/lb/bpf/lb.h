@@ -149,8 +149,7 @@ static __always_inline bool lb_keeps(const struct plait_pkt *pkt, const struct l
 		.port = pkt->last_dport,
 	};
 
-	return pkt->known && part->service == service->id &&
-	       bpf_map_lookup_elem(&lb_members, &key);
+	return pkt->known && part->service == service->id && bpf_map_lookup_elem(&lb_members, &key);
 }
 
 static __always_inline int lb_service(struct plait_pkt *pkt, struct plait_flow *flow,

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Deciding a flow, one family's part: the stages, and the entries that they lead to. Included by
+ * plait_engine.h.
+ */
+
+/* A flow while it is decided. On the stack there is no room for it. */
+struct F(plait_work) {
+	struct F(plait_key) key;
+	struct F(plait_key) peer_key;
+	struct F(plait_entry) entry;
+	struct F(plait_entry) peer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct F(plait_work));
+} F(plait_draft) SEC(".maps");
+
+/* True while nothing that the flow was decided from has changed. */
+static __always_inline bool F(plait_current)(const struct plait_flow *flow)
+{
+	const struct plait_revisions *revs = plait_revisions();
+
+	return revs && flow->stamp &&
+	       flow->stamp == revs->all + revs->slot[flow->deps[0]] + revs->slot[flow->deps[1]] +
+				      revs->slot[flow->deps[2]];
+}
+
+static __always_inline bool F(plait_same_tuple)(const struct F(plait_tuple) *a,
+						const struct F(plait_tuple) *b)
+{
+	return F(plait_same)(a->saddr, b->saddr) && F(plait_same)(a->daddr, b->daddr) &&
+	       a->sport == b->sport && a->dport == b->dport;
+}
+
+/* Run the stages on the draft: zeroed for a new flow, else a copy of the flow as it was. A revision
+ * is read before the maps that it stands for, so a change in between is seen later.
+ */
+static __always_inline int F(plait_decide)(struct plait_pkt *pkt, struct F(plait_work) *work)
+{
+	const struct plait_revisions *revs = plait_revisions();
+	const struct F(plait_key) *key = &work->key;
+	struct F(plait_entry) *entry = &work->entry;
+	struct plait_flow *flow = &entry->flow;
+	struct F(plait_tuple) before;
+	int verdict = PLAIT_NEXT;
+	__u32 stamp;
+
+	if (!revs)
+		return PLAIT_SKIP;
+	flow->deps[0] = plait_slot(&pkt->saddr);
+	flow->deps[1] = plait_slot(&pkt->daddr);
+	stamp = revs->all + revs->slot[flow->deps[0]] + revs->slot[flow->deps[1]];
+
+	if (plait_is_reply(flow)) {
+		pkt->saddr = F(plait_widen)(entry->to.saddr);
+		pkt->daddr = F(plait_widen)(entry->to.daddr);
+		pkt->sport = entry->to.sport;
+		pkt->dport = entry->to.dport;
+	} else {
+		pkt->last_daddr = F(plait_widen)(entry->to.daddr);
+		pkt->last_dport = entry->to.dport;
+		verdict = plait_stages_service(pkt, flow, &entry->parts);
+	}
+	flow->deps[2] = plait_slot(plait_is_reply(flow) ? &pkt->saddr : &pkt->daddr);
+	stamp += revs->slot[flow->deps[2]];
+
+	if (verdict == PLAIT_NEXT && !plait_is_reply(flow))
+		verdict = plait_stages_policy(pkt, flow, &entry->parts);
+	if (verdict == PLAIT_NEXT)
+		verdict = plait_stages_route(pkt, flow, &entry->parts);
+	if (verdict == PLAIT_NEXT)
+		verdict = plait_pass(pkt, flow);
+	if (verdict != PLAIT_DONE)
+		return verdict;
+	if (PLAIT_TO_POD) {
+		flow->action = PLAIT_ACTION_PASS;
+		flow->oif = pkt->skb->ifindex;
+	}
+
+	before = (struct F(plait_tuple)){ key->saddr, key->daddr, key->sport, key->dport };
+	entry->to.saddr = F(plait_narrow)(&pkt->saddr);
+	entry->to.daddr = F(plait_narrow)(&pkt->daddr);
+	entry->to.sport = pkt->sport;
+	entry->to.dport = pkt->dport;
+	flow->flags &= ~PLAIT_FLOW_REWRITE;
+	if (!F(plait_same_tuple)(&before, &entry->to))
+		flow->flags |= PLAIT_FLOW_REWRITE;
+	if (flow->action == PLAIT_ACTION_NEIGH)
+		F(plait_set_nexthop)(entry, &pkt->nexthop);
+	else
+		entry->via.macs = pkt->macs;
+	flow->stamp = pkt->provisional ? 0 : stamp;
+	return PLAIT_DONE;
+}
+
+/* True when an entry for the other direction is a live connection's already: one that leaves with
+ * another tuple, or whose far end is a pod while this packet is from outside. A pod's own source
+ * address has been checked; outside, anybody may have sent it.
+ */
+static __always_inline bool F(plait_clashes)(const struct F(plait_key) *key,
+					     const struct F(plait_tuple) *back,
+					     const struct F(plait_entry) *taken)
+{
+	if (plait_has_ended(taken->flow.state))
+		return false;
+	if (!F(plait_same_tuple)(&taken->to, back))
+		return true;
+	return key->zone_proto >> 8 == PLAIT_ZONE_OUTSIDE &&
+	       plait_far_zone(&taken->flow) != PLAIT_ZONE_OUTSIDE;
+}
+
+/* True when `entry` is the other direction of the flow with this key. */
+static __always_inline bool F(plait_is_peer_of)(const struct F(plait_entry) *entry,
+						const struct F(plait_key) *key)
+{
+	struct F(plait_key) other = F(plait_peer_key)(entry, (__u8)key->zone_proto);
+
+	return F(plait_same)(other.saddr, key->saddr) && F(plait_same)(other.daddr, key->daddr) &&
+	       other.sport == key->sport && other.dport == key->dport &&
+	       other.zone_proto == key->zone_proto;
+}
+
+/* Make the other direction's entry: its tuple is known, its way is decided by its first packet.
+ * Returns the reason to drop when it cannot be made, else 0.
+ */
+static __always_inline __u32 F(plait_make_peer)(struct F(plait_work) *work)
+{
+	const struct F(plait_key) *key = &work->key;
+	struct F(plait_entry) *peer = &work->peer, *taken;
+	struct plait_flow *flow = &peer->flow;
+	long failed;
+
+	*peer = work->entry;
+	work->peer_key = F(plait_peer_key)(peer, (__u8)key->zone_proto);
+	peer->to = (struct F(plait_tuple)){ key->daddr, key->saddr, key->dport, key->sport };
+	flow->stamp = 0;
+	flow->oif = key->zone_proto >> 8;
+	flow->action = PLAIT_ACTION_NONE;
+	flow->flags = PLAIT_FLOW_REPLY | (flow->flags & PLAIT_FLOW_REWRITE);
+	flow->packets = 0;
+	flow->bytes = 0;
+	plait_set_state(flow, flow->state);
+
+	failed = bpf_map_update_elem(&F(plait_flow), &work->peer_key, peer, BPF_NOEXIST);
+	if (failed != -EEXIST)
+		return failed ? PLAIT_FLOW_TABLE_FULL : 0;
+	taken = bpf_map_lookup_elem(&F(plait_flow), &work->peer_key);
+	if (taken && !plait_has_ended(taken->flow.state) && !F(plait_is_peer_of)(taken, key))
+		return PLAIT_FLOW_CLASH;
+	return bpf_map_update_elem(&F(plait_flow), &work->peer_key, peer, BPF_ANY) ?
+		       PLAIT_FLOW_TABLE_FULL :
+		       0;
+}
+
+static __always_inline struct F(plait_entry) *F(plait_find_peer)(struct F(plait_work) *work,
+								 const struct F(plait_entry) *entry)
+{
+	work->peer_key = F(plait_peer_key)(entry, (__u8)work->key.zone_proto);
+	return bpf_map_lookup_elem(&F(plait_flow), &work->peer_key);
+}
+
+static __always_inline void F(plait_forget_peer)(struct F(plait_work) *work,
+						 const struct F(plait_entry) *entry)
+{
+	work->peer_key = F(plait_peer_key)(entry, (__u8)work->key.zone_proto);
+	bpf_map_delete_elem(&F(plait_flow), &work->peer_key);
+}
+
+/* A new flow: decide, then make the entries of both directions. What the host's stack has from this
+ * node (to cut it, say) belongs to a flow already: it goes on to the pod, as was decided.
+ */
+static __always_inline int F(plait_open)(struct plait_pkt *pkt, struct F(plait_work) *work)
+{
+	struct plait_flow *flow = &work->entry.flow;
+	__u32 reason;
+	int verdict;
+
+	if (!plait_owns(pkt))
+		return PLAIT_SKIP;
+	__builtin_memset(&work->entry, 0, sizeof(work->entry));
+	verdict = F(plait_decide)(pkt, work);
+	if (verdict != PLAIT_DONE)
+		return verdict;
+
+	plait_set_state(flow, plait_first_state(pkt));
+	F(plait_count)(flow, pkt->skb);
+	if (bpf_map_update_elem(&F(plait_flow), &work->key, &work->entry, BPF_ANY))
+		return plait_drop(pkt, PLAIT_FLOW_TABLE_FULL);
+	reason = F(plait_make_peer)(work);
+	if (!reason)
+		return PLAIT_DONE;
+	bpf_map_delete_elem(&F(plait_flow), &work->key);
+	if (PLAIT_TO_POD && reason == PLAIT_FLOW_CLASH)
+		return PLAIT_SKIP;
+	return plait_drop(pkt, reason);
+}
+
+/* A flow that was decided from something that changed. It keeps its state, and what the
+ * fragments want to keep; the entry stays invalid while it is half written.
+ */
+static __always_inline int F(plait_renew)(struct plait_pkt *pkt, struct F(plait_work) *work,
+					  struct F(plait_entry) *entry)
+{
+	const struct plait_flow *drafted = &work->entry.flow;
+	struct plait_flow *flow = &entry->flow;
+	__u32 reason;
+	bool moved;
+	int verdict;
+
+	work->entry = *entry;
+	pkt->known = true;
+	verdict = F(plait_decide)(pkt, work);
+	if (verdict != PLAIT_DONE)
+		return verdict;
+
+	moved = !plait_is_reply(flow) &&
+		(!F(plait_same_tuple)(&work->entry.to, &entry->to) ||
+		 drafted->action != flow->action || drafted->oif != flow->oif);
+	if (moved)
+		F(plait_forget_peer)(work, entry);
+	WRITE_ONCE(flow->stamp, 0);
+	entry->to = work->entry.to;
+	entry->via = work->entry.via;
+	entry->parts = work->entry.parts;
+	flow->deps[0] = drafted->deps[0];
+	flow->deps[1] = drafted->deps[1];
+	flow->deps[2] = drafted->deps[2];
+	flow->action = drafted->action;
+	flow->flags = drafted->flags;
+	flow->mtu = drafted->mtu;
+	flow->oif = drafted->oif;
+	reason = moved ? F(plait_make_peer)(work) : 0;
+	if (reason)
+		return plait_drop(pkt, reason);
+	WRITE_ONCE(flow->stamp, drafted->stamp);
+	return PLAIT_DONE;
+}
