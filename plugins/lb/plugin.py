@@ -44,6 +44,7 @@ def plait_contribute(config: Config) -> Contribution | None:
         sizes={"LB_TABLE_SIZE": lb.table_size},
         tests=proofs(),
         drops={"LB_NO_BACKEND": "the service has no ready backend"},
+        requires=("routing",),
     )
 
 
