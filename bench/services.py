@@ -1,12 +1,131 @@
 """Ten thousand services from YAML: time into the kernel, time of one change, memory."""
 
+import shutil
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
-from itertools import batched, islice
+from itertools import cycle, islice
 from pathlib import Path
 
-from bench.agent import Place, agent, quickstart, wait_until
+from bench.agent import Agent, Place, agent, quickstart, wait_until
 from bench.figures import Figure, Run, Suite
+
+COUNT = 10_000
+CHANGED = 5_000
+"""The service that is edited."""
+
+SERVICES, BACKENDS = IPv4Address("10.112.0.0"), IPv4Address("10.245.0.0")
+
+OBJECTS = """\
+apiVersion: v1
+kind: Service
+metadata: {{name: service-{number}, namespace: bench}}
+spec:
+  clusterIP: {service}
+  ports:
+  - {{name: http, port: 80, targetPort: 8080, protocol: TCP}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: service-{number}-v4
+  namespace: bench
+  labels: {{kubernetes.io/service-name: service-{number}}}
+addressType: IPv4
+endpoints:
+{endpoints}
+ports:
+- {{name: http, port: 8080, protocol: TCP}}
+"""
+
+LAYOUTS: Mapping[str, int] = {"file_each": 1, "one_file": COUNT}
+"""How the YAML is cut: services in a file. A figure of the issue is that of the worse layout."""
+
+
+def measure(run: Run) -> Iterator[Figure]:
+    """Both layouts, on a node whose programs are compiled and run already."""
+    worst: dict[str, Figure] = {}
+    with quickstart("benchservices") as place:
+        shutil.rmtree(place.objects)
+        place.objects.mkdir()
+        with agent(place):
+            pass
+        for layout, per_file in LAYOUTS.items():
+            run.progress(f"{COUNT:,} services, {layout}")
+            files = write_services(place.objects, per_file)
+            with agent(place) as running:
+                found = tuple(_figures(run, place, running, files[CHANGED // per_file]))
+            for figure in found:
+                yield Figure(
+                    name=f"{figure.name}.{layout}", value=figure.value, unit=figure.unit
+                )
+                if figure.name not in worst or figure.value > worst[figure.name].value:
+                    worst[figure.name] = figure
+            for file in files:
+                file.unlink()
+            with agent(place):
+                pass
+    yield from worst.values()
+
+
+SUITE = Suite(
+    prefixes=("services", "agent"),
+    summary=f"{COUNT:,} services from YAML into the kernel, and one of them changed",
+    measure=measure,
+)
+
+
+def write_services(folder: Path, per_file: int) -> tuple[Path, ...]:
+    """The YAML of all services; returns the files, in the services' order."""
+    files = []
+    for first in range(0, COUNT, per_file):
+        file = folder / f"services-{first:05}.yaml"
+        file.write_text("---\n".join(_yaml(first + each) for each in range(per_file)))
+        files.append(file)
+    return tuple(files)
+
+
+def _yaml(number: int) -> str:
+    ends = (BACKENDS + 3 * number + each for each in range(3))
+    endpoints = "\n".join(f"- addresses: [{end}]" for end in ends)
+    return OBJECTS.format(number=number, service=SERVICES + number, endpoints=endpoints)
+
+
+def _figures(run: Run, place: Place, running: Agent, file: Path) -> Iterator[Figure]:
+    with place.map("lb_services") as services:
+        entries = sum(chunk.count for chunk in services.chunks())
+    if entries != COUNT:
+        raise AssertionError(f"the kernel has {entries} services, not {COUNT}")
+    yield Figure(name="services.load_10k_s", value=round(running.started_seconds, 2), unit="s")
+
+    time.sleep(1)  # the agent looks once more at what it watches
+    count = run.samples(usual=20, quick=5)
+    samples = list(islice(_changes(place, file), count))
+    change = round(statistics.median(samples), 1)
+    yield Figure(name="services.change_one_ms", value=change, unit="ms")
+
+    memory = running.memory_kb()
+    yield Figure(name="agent.rss_mb", value=round(memory["Rss"] / 1024, 1), unit="MB")
+    yield Figure(name="agent.pss_mb", value=round(memory["Pss"] / 1024, 1), unit="MB")
+
+
+def _changes(place: Place, file: Path) -> Iterator[float]:
+    """One backend less, then again one more: milliseconds until the kernel has it."""
+    whole = file.read_text()
+    gone = f"- addresses: [{BACKENDS + 3 * CHANGED + 2}]\n"
+    if gone not in whole:
+        raise AssertionError(f"{file.name} does not hold service {CHANGED}")
+    with place.map("lb_services") as services:
+        key_codec, value_codec = services.codecs()
+        key = key_codec.encode({"addr": SERVICES + CHANGED, "port": 80, "proto": 6})
+
+        def backends() -> object:
+            value = services.lookup(key)
+            return value and value_codec.decode(value)["count"]
+
+        for text, wanted in cycle(((whole.replace(gone, ""), 2), (whole, 3))):
+            began = time.monotonic()
+            file.write_text(text)
+            yield (wait_until(lambda wanted=wanted: backends() == wanted) - began) * 1000
+            time.sleep(0.2)

@@ -95,7 +95,8 @@ def _topology(document: Field) -> Topology:
     document.only("apiVersion", "kind", "name", "hosts", "wires")
     document["apiVersion"].choice((API_VERSION,))
     document["kind"].choice((KIND,))
-    document["hosts"].require("a mapping of host names to hosts")
+    if not document["hosts"].value:
+        document["hosts"].refuse("hosts is missing", "expected a mapping of host names to hosts")
     hosts = tuple(_host(name, field) for name, field in _named(document["hosts"]))
     names = tuple(host.name for host in hosts)
     topology = Topology(

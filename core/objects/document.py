@@ -80,8 +80,8 @@ class Field:
             self._faults[path] = Fault(path=path, what=what, expected=expected, hint=hint)
 
     def require(self, expected: str) -> None:
-        """Note a fault when the value is absent, or a list or mapping with nothing in it."""
-        if self.value in (None, [], {}):
+        """Note a fault when the value is absent or an empty list."""
+        if self.value in (None, []):
             self.refuse(f"{self.name} is missing", f"expected {expected}")
 
     def only(self, *known: str) -> None:

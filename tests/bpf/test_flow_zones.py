@@ -3,7 +3,16 @@
 import pytest
 
 from plait.core.api import Verdict
-from plait.testing import Addresses, Datapath, MakeDatapath, answer, udp
+from plait.testing import (
+    Addresses,
+    Datapath,
+    MakeDatapath,
+    answer,
+    backends,
+    changed,
+    service,
+    udp,
+)
 
 
 @pytest.fixture
@@ -43,6 +52,40 @@ def test_the_wire_does_not_reach_it(datapath: Datapath, net: Addresses) -> None:
     forged = answer(udp(src=net.client, dst=net.server))
     before = datapath.flows()
 
-    datapath.netdev_ingress(forged)
+    result = datapath.netdev_ingress(forged)
 
-    assert set(map(str, before)) <= set(map(str, datapath.flows()))
+    assert result.drop_reason == "PLAIT_FLOW_CLASH"
+    assert datapath.flows() == before
+
+
+def test_a_pod_that_takes_over_an_address_may_use_the_same_ports(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request = udp(src=net.client, dst=net.server)
+    datapath.remove(datapath.pods["client"].endpoint)
+    heir = datapath.pod("heir", net.client)
+
+    there = datapath.pod_egress(request, pod=heir)
+    back = datapath.pod_egress(answer(request))
+
+    assert there.packet == changed(request, ttl=63, link=datapath.pods["server"].link)
+    assert back.packet == changed(answer(request), ttl=63, link=heir.link)
+
+
+def test_what_the_stack_has_cut_goes_on_to_the_pod(
+    make_datapath: MakeDatapath, net: Addresses
+) -> None:
+    datapath = make_datapath({"routing": {}, "lb": {}})
+    datapath.pod("client", net.client)
+    datapath.pod("server", net.server)
+    datapath.put(
+        service("dns", net.service, port=53, protocol="UDP"),
+        backends("dns", [net.server], port=5353, protocol="UDP"),
+    )
+    delivered = datapath.pod_egress(udp(src=net.client, dst=net.service)).packet
+    before = datapath.flows()
+
+    result = datapath.pod_ingress(delivered)
+
+    assert (result.verdict, result.packet) == (Verdict.PASS, delivered)
+    assert datapath.flows() == before
