@@ -8,10 +8,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import packet, reload, services
+from bench import connections, packet, reload, services
 from bench.figures import GOALS, Figure, Run, Suite
 
-SUITES: Sequence[Suite] = (packet.SUITE, reload.SUITE, services.SUITE)
+SUITES: Sequence[Suite] = (packet.SUITE, reload.SUITE, services.SUITE, connections.SUITE)
 
 RESULT = Path("build/bench.json")
 

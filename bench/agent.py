@@ -22,17 +22,17 @@ from plait.core.runtime.state import State
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 OBJECTS = "objects/quickstart"
-NODE = "node-a"
 START_SECONDS = 120.0
 CHANGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where an agent works: a lab, and a folder of the files that it follows."""
+    """Where an agent works: a host of a lab, and a folder of the files that it follows."""
 
     lab: Lab
     folder: Path
+    host: str = "node-a"
 
     @property
     def config(self) -> Path:
@@ -47,8 +47,13 @@ class Place:
         return self.folder / "cache"
 
     @property
+    def instance(self) -> str:
+        """What the agent is called."""
+        return self.lab.hosts[self.host].namespace
+
+    @property
     def paths(self) -> Paths:
-        return Paths.of(self.lab.hosts[NODE].namespace)
+        return Paths.of(self.instance)
 
     @property
     def generation(self) -> int:
@@ -99,8 +104,7 @@ class Agent:
 def agent(place: Place) -> Iterator[Agent]:
     """Run `plait run` on the lab's node; the block begins when it says that it is ready."""
     ready = place.folder / "ready"
-    instance = place.lab.hosts[NODE].namespace
-    command = (sys.executable, "-m", "plait", "--instance", instance, "run")
+    command = (sys.executable, "-m", "plait", "--instance", place.instance, "run")
     environment = {**os.environ, "PLAIT_CACHE": str(place.cache), "NOTIFY_SOCKET": str(ready)}
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
@@ -110,7 +114,7 @@ def agent(place: Place) -> Iterator[Agent]:
         notified.settimeout(START_SECONDS)
         began = time.monotonic()
         process = subprocess.Popen(
-            place.lab.command(NODE, *command, "-c", str(place.config)),
+            place.lab.command(place.host, *command, "-c", str(place.config)),
             env=environment,
             stdout=log,
             stderr=log,

@@ -3,7 +3,7 @@
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 from itertools import cycle, islice
 from pathlib import Path
@@ -53,7 +53,7 @@ def measure(run: Run) -> Iterator[Figure]:
             pass
         for layout, per_file in LAYOUTS.items():
             run.progress(f"{COUNT:,} services, {layout}")
-            files = write_services(place.objects, per_file)
+            files = write_services(place.objects, range(COUNT), backends_of, per_file=per_file)
             with agent(place) as running:
                 found = tuple(_figures(run, place, running, files[CHANGED // per_file]))
             for figure in found:
@@ -76,19 +76,30 @@ SUITE = Suite(
 )
 
 
-def write_services(folder: Path, per_file: int) -> tuple[Path, ...]:
-    """The YAML of all services; returns the files, in the services' order."""
+def backends_of(number: int) -> Sequence[IPv4Address]:
+    """Three backends that no other service has."""
+    return [BACKENDS + 3 * number + each for each in range(3)]
+
+
+def write_services(
+    folder: Path,
+    numbers: Sequence[int],
+    backends: Callable[[int], Sequence[IPv4Address]],
+    *,
+    per_file: int,
+) -> tuple[Path, ...]:
+    """The YAML of services, each at SERVICES + its number; returns the files in their order."""
     files = []
-    for first in range(0, COUNT, per_file):
-        file = folder / f"services-{first:05}.yaml"
-        file.write_text("---\n".join(_yaml(first + each) for each in range(per_file)))
+    for at in range(0, len(numbers), per_file):
+        file = folder / f"services-{at:05}.yaml"
+        documents = (_yaml(each, backends(each)) for each in numbers[at : at + per_file])
+        file.write_text("---\n".join(documents))
         files.append(file)
     return tuple(files)
 
 
-def _yaml(number: int) -> str:
-    ends = (BACKENDS + 3 * number + each for each in range(3))
-    endpoints = "\n".join(f"- addresses: [{end}]" for end in ends)
+def _yaml(number: int, backends: Sequence[IPv4Address]) -> str:
+    endpoints = "\n".join(f"- addresses: [{end}]" for end in backends)
     return OBJECTS.format(number=number, service=SERVICES + number, endpoints=endpoints)
 
 
@@ -113,7 +124,7 @@ def _figures(run: Run, place: Place, running: Agent, file: Path) -> Iterator[Fig
 def _changes(place: Place, file: Path) -> Iterator[float]:
     """One backend less, then again one more: milliseconds until the kernel has it."""
     whole = file.read_text()
-    gone = f"- addresses: [{BACKENDS + 3 * CHANGED + 2}]\n"
+    gone = f"- addresses: [{backends_of(CHANGED)[-1]}]\n"
     if gone not in whole:
         raise AssertionError(f"{file.name} does not hold service {CHANGED}")
     with place.map("lb_services") as services:

@@ -27,6 +27,8 @@ FLAGS = (
     *("-fno-color-diagnostics", "-fno-caret-diagnostics", "-fdebug-compilation-dir=."),
 )
 
+_ANY = "*"  # in the name of an object: made by whatever compiler
+
 _MESSAGE = re.compile(
     r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?:fatal )?error: (?P<text>.*)$"
 )
@@ -47,11 +49,12 @@ def compile_sources(
     """Compile each source; `headers` are the plugins' folders, `owners` has a header's plugin.
 
     Raises PlaitError at the plugin's own file and line, SystemProblem without a compiler. A cache
-    that cannot be written costs time, not the result: it becomes a warning.
+    that cannot be written costs time, not the result: it becomes a warning. Where no compiler is
+    installed (any more), what any compiler has made of the same source will do.
     """
     folders = (LIBRARY, *headers)
     keys = {name: _key(source, folders) for name, source in sources.items()}
-    objects = {name: data for name, key in keys.items() if (data := _read(cache / key)) is not None}
+    objects = {name: data for name, key in keys.items() if (data := _cached(cache, key)) is not None}
     missing = [name for name in sources if name not in objects]
     warnings: list[str] = []
     if missing:
@@ -93,21 +96,23 @@ def find_compiler() -> str:
 
 
 def _key(source: str, folders: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for text in (*FLAGS, *_compiler_identity(), source):
-        digest.update(text.encode() + b"\0")
+    """Name of the object in the cache: what it is made of, and by which compiler."""
+    content = hashlib.sha256()
+    for text in (*FLAGS, source):
+        content.update(text.encode() + b"\0")
     for header in sorted(path for folder in folders for path in folder.glob("*.h")):
-        digest.update(str(header).encode() + b"\0" + header.read_bytes() + b"\0")
-    return digest.hexdigest() + ".o"
+        content.update(str(header).encode() + b"\0" + header.read_bytes() + b"\0")
+    return f"{content.hexdigest()}-{_compiler_identity()}.o"
 
 
-def _compiler_identity() -> tuple[str, ...]:
+def _compiler_identity() -> str:
     """What tells one compiler from another without running it: its file and that file's age."""
     try:
         compiler = Path(find_compiler()).resolve()
     except SystemProblem:
-        return ()
-    return (str(compiler), str(compiler.stat().st_mtime_ns))
+        return _ANY
+    age = compiler.stat().st_mtime_ns
+    return hashlib.sha256(f"{compiler} {age}".encode()).hexdigest()[:16]
 
 
 def _compile(
@@ -134,9 +139,11 @@ def _explain(name: str, messages: str, owners: Mapping[str, str]) -> PlaitError:
     return SystemProblem(f"clang failed on {name}: {messages.strip() or 'no message'}")
 
 
-def _read(path: Path) -> bytes | None:
+def _cached(cache: Path, key: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        if _ANY not in key:
+            return (cache / key).read_bytes()
+        return next((path.read_bytes() for path in sorted(cache.glob(key))), None)
     except OSError:
         return None
 

@@ -8,7 +8,7 @@
  * and returns PLAIT_NEXT for the next stage or what one of the functions below returns:
  *
  *	plait_drop(pkt, REASON)		drop, count the reason
- *	plait_reject(pkt, REASON)	the same, and tell the sender (ICMP port unreachable)
+ *	plait_reject(pkt, REASON)	the same, and tell the sender (TCP reset, ICMP port unreachable)
  *	plait_unreachable(pkt, REASON)	the same (ICMP host unreachable)
  *	plait_skip()			not ours: on to the host's stack, no flow is made
  *	plait_pass(pkt, flow)		to the host's stack, as a flow

@@ -13,6 +13,7 @@ enum plait_answer {
 	PLAIT_ANSWER_HOST_UNREACHABLE,
 	PLAIT_ANSWER_TIME_EXCEEDED,
 	PLAIT_ANSWER_TOO_BIG,
+	PLAIT_ANSWER_RESET, /* no ICMP error: see plait_reset.h */
 };
 
 /* A request for an answer travels up to the program's frame as a return code: on the stack of the

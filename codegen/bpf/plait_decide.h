@@ -96,9 +96,9 @@ static __always_inline int F(plait_decide)(struct plait_pkt *pkt, struct F(plait
 	return PLAIT_DONE;
 }
 
-/* True when an entry for the other direction is a live connection's already: one that leaves with
- * another tuple, or whose far end is a pod while this packet is from outside. A pod's own source
- * address has been checked; outside, anybody may have sent it.
+/* True when the entry for the other direction is a live connection's already: one that leaves with
+ * another tuple, or whose far end is a pod while this packet is from outside, where anybody may
+ * have sent it. A pod has been checked, and takes over from the one that had its address before.
  */
 static __always_inline bool F(plait_clashes)(const struct F(plait_key) *key,
 					     const struct F(plait_tuple) *back,
@@ -110,17 +110,6 @@ static __always_inline bool F(plait_clashes)(const struct F(plait_key) *key,
 		return true;
 	return key->zone_proto >> 8 == PLAIT_ZONE_OUTSIDE &&
 	       plait_far_zone(&taken->flow) != PLAIT_ZONE_OUTSIDE;
-}
-
-/* True when `entry` is the other direction of the flow with this key. */
-static __always_inline bool F(plait_is_peer_of)(const struct F(plait_entry) *entry,
-						const struct F(plait_key) *key)
-{
-	struct F(plait_key) other = F(plait_peer_key)(entry, (__u8)key->zone_proto);
-
-	return F(plait_same)(other.saddr, key->saddr) && F(plait_same)(other.daddr, key->daddr) &&
-	       other.sport == key->sport && other.dport == key->dport &&
-	       other.zone_proto == key->zone_proto;
 }
 
 /* Make the other direction's entry: its tuple is known, its way is decided by its first packet.
@@ -148,7 +137,7 @@ static __always_inline __u32 F(plait_make_peer)(struct F(plait_work) *work)
 	if (failed != -EEXIST)
 		return failed ? PLAIT_FLOW_TABLE_FULL : 0;
 	taken = bpf_map_lookup_elem(&F(plait_flow), &work->peer_key);
-	if (taken && !plait_has_ended(taken->flow.state) && !F(plait_is_peer_of)(taken, key))
+	if (taken && F(plait_clashes)(key, &peer->to, taken))
 		return PLAIT_FLOW_CLASH;
 	return bpf_map_update_elem(&F(plait_flow), &work->peer_key, peer, BPF_ANY) ?
 		       PLAIT_FLOW_TABLE_FULL :

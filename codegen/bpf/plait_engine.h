@@ -18,6 +18,7 @@
  * plait_fast reads the plain packet of a decided flow; whatever else goes to plait_slow.
  */
 #include "plait_answer.h"
+#include "plait_reset.h"
 #include "plait_table.h"
 #include "plait_send.h"
 #include "plait_decide.h"
@@ -164,6 +165,8 @@ static __always_inline int F(plait_refuse)(const struct plait_pkt *pkt, int verd
 	plait_count_drop(pkt->reason);
 	if (verdict == PLAIT_REJECT && pkt->kind == PLAIT_PACKET_PLAIN)
 		return pkt->no_route ? PLAIT_ANSWER(PLAIT_ANSWER_HOST_UNREACHABLE, 0) :
+		       pkt->proto == IPPROTO_TCP ?
+				       PLAIT_ANSWER(PLAIT_ANSWER_RESET, 0) :
 				       PLAIT_ANSWER(PLAIT_ANSWER_PORT_UNREACHABLE, 0);
 	return TC_ACT_SHOT;
 }
@@ -231,6 +234,8 @@ static __always_inline int F(plait_run)(struct __sk_buff *skb)
 			code = F(plait_slow)(skb, code == PLAIT_GO_OPEN);
 		if (code == TC_ACT_UNSPEC || code < PLAIT_ANSWER_REQUEST)
 			return code;
+		if (code == PLAIT_ANSWER(PLAIT_ANSWER_RESET, 0))
+			return F(plait_reset)(skb);
 		if (code != PLAIT_SEND_PLAIN)
 			return F(plait_answer)(skb, code);
 		work = bpf_map_lookup_elem(&F(plait_draft), &zero);

@@ -14,8 +14,9 @@ struct plait_gc_run {
 	__u64 jiffies; /* out: now */
 	__u32 hz; /* in: jiffies a second; 0 only counts */
 	__u32 percent; /* in: of the idle times of flows that are not established */
-	__u32 live; /* out: entries looked at and kept */
+	__u32 live[2]; /* out: entries looked at and kept, of IPv4 and of IPv6 */
 	__u32 removed; /* out */
+	__u32 pad;
 };
 
 static __always_inline bool plait_is_idle(const struct plait_flow *flow,

@@ -21,7 +21,7 @@ static long F(plait_collect)(struct bpf_map *map, const struct F(plait_key) *key
 	run->removed++;
 	return 0;
 keep:
-	run->live++;
+	run->live[PLAIT_FAMILY == 6]++;
 	return 0;
 }
 

@@ -129,6 +129,9 @@ def adopt(pin: Path) -> Attachment | None:
 
 def adopt_all(folder: Path) -> tuple[Attachment, ...]:
     """The attachments pinned in a folder, by name of their pins."""
+    for mark in folder.glob(f"{_QDISC_MARK}*"):
+        if _device(int(mark.name.removeprefix(_QDISC_MARK))) is None:
+            mark.unlink()
     pins = sorted(pin for pin in folder.iterdir() if not pin.name.startswith(_QDISC_MARK))
     return tuple(place for pin in pins if (place := adopt(pin)))
 

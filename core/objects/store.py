@@ -1,7 +1,8 @@
 """The store: all desired objects by key, whichever source they come from."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from plait.core.errors import PlaitError
 from plait.core.objects.model import Key, Object
@@ -27,6 +28,7 @@ class Store(Mapping[Key, Object]):
     """Objects by key. Of two with one key the first counts: by source name, then by position."""
 
     def __init__(self) -> None:
+        self._listed: dict[str, tuple[Object, ...]] = {}
         self._sources: dict[str, dict[Key, Object]] = {}
         self._twins: dict[str, list[Object]] = {}
         self._objects: dict[Key, Object] = {}
@@ -42,19 +44,30 @@ class Store(Mapping[Key, Object]):
 
     def replace(self, source: str, objects: Iterable[Object]) -> Changes:
         """Make `objects`, in the order of their positions, all that `source` has."""
-        now: dict[Key, Object] = {}
-        twins: list[Object] = []
-        for each in objects:
-            if now.setdefault(each.key, each) is not each:
-                twins.append(each)
-        before = self._sources.get(source, {})
-        self._sources[source] = now
-        self._twins[source] = twins
+        now = tuple(objects)
+        before = self._listed.get(source, ())
+        start, end = _differing(before, now)
+        self._listed[source] = now
+        gone, come = before[start : len(before) - end], now[start : len(now) - end]
+        known = self._sources.setdefault(source, {})
+        for each in gone:
+            known.pop(each.key, None)
+        twins = self._twins.get(source) or [
+            each for each in come if known.setdefault(each.key, each) is not each
+        ]
+        if twins:
+            # Which of two counts depends on where all others stand.
+            self._index(source, now)
+            gone, come = before, now
         # Unequal or equal, the new object is the one to keep: its position may have moved.
-        return self._settle(
-            [key for key, each in now.items() if before.get(key) is not each]
-            + [key for key in before if key not in now]
-        )
+        return self._settle(dict.fromkeys(each.key for each in (*come, *gone)))
+
+    def _index(self, source: str, objects: Iterable[Object]) -> None:
+        known: dict[Key, Object] = {}
+        self._twins[source] = [
+            each for each in objects if known.setdefault(each.key, each) is not each
+        ]
+        self._sources[source] = known
 
     def problems(self) -> tuple[PlaitError, ...]:
         """What stands: an error for each object that another one with the same key hides."""
@@ -96,4 +109,17 @@ class Store(Mapping[Key, Object]):
                 for key, each in self._sources[source].items():
                     if self._objects[key] is not each:
                         yield each
-            yield from self._twins[source]
+            yield from self._twins.get(source, ())
+
+
+def _differing(before: Sequence[Object], now: Sequence[Object]) -> tuple[int, int]:
+    """How many objects at the start, and how many at the end, are the very same in both."""
+    start = _same(zip(before, now, strict=False))
+    shorter = min(len(before), len(now)) - start
+    end = _same(islice(zip(reversed(before), reversed(now), strict=False), shorter))
+    return start, end
+
+
+def _same(pairs: Iterable[tuple[Object, Object]]) -> int:
+    """How many pairs it takes until one is of two different objects."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))

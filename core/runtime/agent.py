@@ -1,5 +1,6 @@
 """The agent: applies a config, then follows its file, its objects, the kernel, and the clock."""
 
+import gc
 import logging
 import os
 import queue
@@ -86,6 +87,7 @@ class Agent:
         self._watch: Watch | None = None
         self._watched: tuple[Path, ...] = ()
         self._hz = 0
+        self._fullness = 0.0
         self._status = Status(pid=os.getpid(), config=str(config), started=time.time())
 
     def run(self) -> None:
@@ -102,7 +104,7 @@ class Agent:
         config_watch.start()
         monitor.start()
         try:
-            self._apply(first=self._node.datapath.generation is None)
+            self._start()
             notify("READY=1")
             self._follow()
         finally:
@@ -113,6 +115,15 @@ class Agent:
                 self._watch.stop()
             self._node.datapath.close()
             (self._paths.run / "agent.json").unlink(missing_ok=True)
+
+    def _start(self) -> None:
+        """The first apply makes very many objects that stay: to look for garbage among them, now
+        and with each later change, would cost more than it finds.
+        """
+        gc.disable()
+        self._apply(first=self._node.datapath.generation is None)
+        gc.freeze()
+        gc.enable()
 
     def _follow(self) -> None:
         collect_at = time.monotonic() + COLLECT_SECONDS
@@ -204,7 +215,7 @@ class Agent:
 
     def _scan(self) -> None:
         began = time.monotonic()
-        outcome = self._node.scan()
+        outcome = self._node.scan(self._watch.news() if self._watch else frozenset())
         if outcome is not None:
             elapsed = (time.monotonic() - began) * 1000
             self._note("objects", elapsed)
@@ -243,9 +254,9 @@ class Agent:
         if not self._hz:
             self._hz = collector.measure_hz(generation.programs[GC])
         collected = collector.collect(
-            generation.programs, generation.maps, self._hz, self._status.flows
+            generation.programs, generation.maps, self._hz, self._fullness
         )
-        self._status.flows = collected.live
+        self._status.flows, self._fullness = collected.live, collected.fullness
         self._publish()
 
     def _publish(self) -> None:

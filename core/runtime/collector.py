@@ -10,17 +10,18 @@ from plait.core.kernel import libbpf
 from plait.core.kernel.maps import Map
 from plait.core.plan.core import FLOWS
 
-_RUN = struct.Struct("=QIIII")  # struct plait_gc_run
+_RUN = struct.Struct("=QIIIII4x")  # struct plait_gc_run
 _USUAL_HZ = (100, 250, 300, 1000)
 _CALIBRATION = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """Flow entries that live on, and those that were removed."""
+    """Flow entries that live on, those that were removed, and how full the fuller table is (0..1)."""
 
     live: int
     removed: int
+    fullness: float
 
 
 def measure_hz(program: int) -> int:
@@ -32,18 +33,25 @@ def measure_hz(program: int) -> int:
     return min(_USUAL_HZ, key=lambda hz: abs(hz - rate) / hz)
 
 
-def collect(programs: Mapping[str, int], maps: Mapping[str, Map], hz: int, live: int) -> Collected:
-    """Forget idle flows. `live` is how many entries there were last time: from three quarters of
-    the table on, flows that are not established are forgotten the sooner the fuller it is.
+def collect(
+    programs: Mapping[str, int], maps: Mapping[str, Map], hz: int, fullness: float = 0.0
+) -> Collected:
+    """Forget idle flows. `fullness` is what the last run told: from three quarters of a table on,
+    flows that are not established are forgotten the sooner the fuller it is.
     """
-    capacity = sum(maps[name].info.max_entries for name in FLOWS.values() if name in maps)
-    free = max(0.0, 1 - live / capacity) if capacity else 1.0
+    free = max(0.0, 1 - fullness)
     percent = 100 if free > 0.25 else max(1, int(free * 4 * 100))
-    _, kept, removed = _run(programs[GC], hz, percent)
-    return Collected(live=kept, removed=removed)
+    _, live, removed = _run(programs[GC], hz, percent)
+    capacities = {family: maps[name].info.max_entries for family, name in FLOWS.items() if name in maps}
+    return Collected(
+        live=sum(live.values()),
+        removed=removed,
+        fullness=max(live[family] / capacity for family, capacity in capacities.items()),
+    )
 
 
-def _run(program: int, hz: int, percent: int) -> tuple[int, int, int]:
-    _, context = libbpf.program_call(program, _RUN.pack(0, hz, percent, 0, 0))
-    jiffies, _, _, live, removed = _RUN.unpack(context)
-    return jiffies, live, removed
+def _run(program: int, hz: int, percent: int) -> tuple[int, dict[int, int], int]:
+    """(jiffies, live entries by family, entries removed)."""
+    _, context = libbpf.program_call(program, _RUN.pack(0, hz, percent, 0, 0, 0))
+    jiffies, _, _, live4, live6, removed = _RUN.unpack(context)
+    return jiffies, {4: live4, 6: live6}, removed

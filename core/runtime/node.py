@@ -1,6 +1,6 @@
 """One node: a config that became a datapath, and objects that become its maps' entries."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -114,11 +114,14 @@ class Node:
             warnings=prepared.compiled.warnings,
         )
 
-    def scan(self) -> Outcome | None:
-        """Read the objects again, and bring maps and attachments in step; None: nothing changed."""
+    def scan(self, paths: Set[str] = frozenset()) -> Outcome | None:
+        """Read the objects again, and bring maps and attachments in step; None: nothing changed.
+
+        `paths` are those at which something may have changed, when that is known.
+        """
         if self._source is None:
             return None
-        changed = self._take(self._source.scan())
+        changed = self._take(self._source.scan(paths))
         if not changed:
             return None
         outcome = self._sync(changed)

@@ -188,9 +188,9 @@ class Datapath:
                 _SEEN.pack_into(aged, at, seen - seconds * self._hz & 0xFFFFFFFF)
                 table.update(key, bytes(aged))
 
-    def collect(self, *, live: int = 0) -> Collected:
-        """Forget idle flows, of a table that had `live` entries when it was last looked at."""
-        return collect(self._programs, self.maps, self._hz, live)
+    def collect(self, *, fullness: float = 0.0) -> Collected:
+        """Forget idle flows, of a table that was so full (0..1) when it was last looked at."""
+        return collect(self._programs, self.maps, self._hz, fullness)
 
     @cached_property
     def _hz(self) -> int:

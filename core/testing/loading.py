@@ -27,7 +27,7 @@ class Loader:
     """
 
     def __init__(self, cache: Path, folder: Path) -> None:
-        self._cache = cache
+        self.cache = cache
         self._folder = folder
         self._loaded: dict[tuple[str, int], tuple[Prepared, Staged]] = {}
 
@@ -56,14 +56,14 @@ class Loader:
 
     def prepare(self, config: Config) -> Prepared:
         """The config's plan, compiled."""
-        return prepare(plan_config(config, self.plugins, self.kernel), self._cache)
+        return prepare(plan_config(config, self.plugins, self.kernel), self.cache)
 
     def datapath(self, config: Config, *, most_entries: int = 1024) -> Datapath:
         """The config's plan, loaded, with at most so many entries in each map."""
         plan = plan_config(config, self.plugins, self.kernel)
         key = (plan_hash(plan), most_entries)
         if key not in self._loaded:
-            prepared = prepare(plan, self._cache)
+            prepared = prepare(plan, self.cache)
             staged = stage(plan, prepared.compiled.objects, most_entries=most_entries)
             self._loaded[key] = (prepared, staged)
         prepared, staged = self._loaded[key]

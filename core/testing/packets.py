@@ -164,6 +164,19 @@ def icmp_error(
     return _frame(body, src=src, dst=about.src, ttl=ttl, link=link)
 
 
+def tcp_reset(about: Frame, *, link: Link = SENDER) -> Frame:
+    """The reset with which whom `about` was sent to refuses it."""
+    asked = Ether(about)[TCP]
+    length = len(bytes(asked.payload))
+    if asked.flags.A:
+        numbers = {"flags": "R", "seq": asked.ack, "ack": 0}
+    else:
+        numbers = {"flags": "RA", "seq": 0, "ack": asked.seq + asked.flags.S + length}
+    sport, dport = about.ports
+    segment = TCP(sport=dport, dport=sport, window=0, **numbers)
+    return _frame(segment, src=about.dst, dst=about.src, ttl=64, df=False, link=link)
+
+
 def answer(frame: Frame, *, payload: bytes = b"pong") -> Frame:
     """What the other side sends next: SYN-ACK or ACK, a datagram, an echo reply."""
     packet = Ether(frame)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from plait.core.plan.core import FLOWS
 from plait.testing import Addresses, Datapath, Frame, MakeDatapath, answer, icmp_echo, tcp, udp
 
 PacketBuilder = Callable[..., Frame]
@@ -99,9 +98,8 @@ def test_when_the_table_fills_up_only_established_flows_keep_their_time(
     options = {"flags": "A"} if packet is tcp else {}
     datapath.pod_egress(packet(src=net.client, dst=net.server, **options))
     datapath.wait(20)
-    capacity = sum(datapath.maps[name].info.max_entries for name in FLOWS.values())
 
-    collected = datapath.collect(live=capacity * 9 // 10)
+    collected = datapath.collect(fullness=0.9)
 
     assert collected.live == kept
 

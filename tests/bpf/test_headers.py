@@ -1,6 +1,7 @@
 """Headers out of the ordinary: options, extension headers, what is not ours, what is broken."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -39,6 +40,10 @@ from plait.testing import (
 
 PacketBuilder = Callable[..., Frame]
 
+NEVER_ROUTED = {
+    4: {"multicast": "224.0.0.251", "link-local": "169.254.1.1", "loopback": "127.0.0.1"},
+    6: {"multicast": "ff02::fb", "link-local": "fe80::1", "loopback": "::1"},
+}
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 IPIP, SCTP, ESP = 4, 132, 50
 
@@ -141,18 +146,13 @@ def test_what_is_from_an_address_that_is_no_endpoint_s_is_left_alone(
     assert_left_alone(datapath, packet(src=net.remote, dst=net.server))
 
 
-@pytest.mark.parametrize("destination", ["multicast", "link-local", "loopback"])
+@pytest.mark.parametrize("destination", NEVER_ROUTED[4])
 def test_what_is_never_routed_is_left_alone(
     datapath: Datapath, net: Addresses, destination: str
 ) -> None:
-    addresses = {
-        4: {"multicast": "224.0.0.251", "link-local": "169.254.1.1", "loopback": "127.0.0.1"},
-        6: {"multicast": "ff02::fb", "link-local": "fe80::1", "loopback": "::1"},
-    }
-    network = IP if net.version == 4 else IPv6
-    to = network(dst=addresses[net.version][destination])
+    to = ip_address(NEVER_ROUTED[net.version][destination])
 
-    assert_left_alone(datapath, udp(src=net.client, dst=Frame(Ether() / to).dst))
+    assert_left_alone(datapath, udp(src=net.client, dst=to))
 
 
 @only_ipv4
@@ -171,8 +171,10 @@ def test_arp_is_left_alone(datapath: Datapath, net: Addresses) -> None:
 
 @pytest.mark.parametrize("proto", [IPIP, SCTP, ESP])
 def test_other_protocols_are_left_alone(datapath: Datapath, net: Addresses, proto: int) -> None:
-    ends = {"src": str(net.client), "dst": str(net.server)}
-    network = IP(**ends, proto=proto) if net.version == 4 else IPv6(**ends, nh=proto)
+    src, dst = str(net.client), str(net.server)
+    network = (
+        IP(src=src, dst=dst, proto=proto) if net.version == 4 else IPv6(src=src, dst=dst, nh=proto)
+    )
 
     assert_left_alone(datapath, Frame(Ether() / network / bytes(40)))
 

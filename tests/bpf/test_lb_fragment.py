@@ -205,12 +205,20 @@ def test_a_service_without_backends_refuses(
 
     result = datapath.pod_egress(request)
 
-    quoted = net.header_bytes + (20 if protocol == "TCP" else 8)
+    refused = (
+        tcp_reset(request, link=SENDER.back)
+        if protocol == "TCP"
+        else icmp_error(
+            request,
+            IcmpError.PORT_UNREACHABLE,
+            src=net.service,
+            quote=net.header_bytes + 8,
+            link=SENDER.back,
+        )
+    )
     assert result.verdict is Verdict.REDIRECT
     assert result.drop_reason == "LB_NO_BACKEND"
-    assert result.packet == icmp_error(
-        request, IcmpError.PORT_UNREACHABLE, src=net.service, quote=quoted, link=SENDER.back
-    )
+    assert result.packet == refused
     assert not datapath.flows()
 
 
@@ -220,11 +228,13 @@ def test_flows_of_the_last_backend_are_refused_when_it_is_gone(
     datapath.put(service("web", net.service), backends("web", [net.server]))
     request = tcp(src=net.client, dst=net.service)
     datapath.pod_egress(request)
+    later = tcp(src=net.client, dst=net.service, flags="A", payload=b"more")
 
     datapath.put(backends("web", []))
-    result = datapath.pod_egress(request)
+    result = datapath.pod_egress(later)
 
     assert result.drop_reason == "LB_NO_BACKEND"
+    assert result.packet == tcp_reset(later, link=SENDER.back)
 
 
 def test_a_backend_on_another_node_is_reached_by_the_route_s_next_hop(

@@ -60,6 +60,14 @@ def test_a_syn_that_is_sent_again_changes_nothing(connection: Connection) -> Non
     assert connection.client("S") == "SYN_SENT"
 
 
+def test_a_handshake_takes_both_sides(connection: Connection) -> None:
+    connection.client("S")
+
+    assert connection.client("A") == "SYN_SENT"
+    assert connection.server("SA") == "SYN_RECV"
+    assert connection.server("A") == "SYN_RECV"
+
+
 def test_data_changes_nothing(established: Connection) -> None:
     assert established.client("PA") == "ESTABLISHED"
     assert established.server("PA") == "ESTABLISHED"

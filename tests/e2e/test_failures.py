@@ -21,21 +21,15 @@ from plait.core.plugins import load_plugins
 from plait.core.runtime.node import Node as RunningNode
 
 SERVICE = "10.96.0.10:80"
-UNLUCKY = """
-    if quota.destinations == 13:
-        raise RuntimeError("thirteen is unlucky")
-"""
-UNPROVEN = """
-    if quota.destinations == 14:
-        from plait.core.api import PacketTest, Verdict
+PITFALLS = """
 
-        proof = PacketTest(
-            name="limit: all is dropped",
-            hook=Hook.POD_EGRESS,
-            packet=bytes(60),
-            verdict=Verdict.DROP,
-        )
-        return Contribution(headers=Path(__file__).parent / "bpf", tests=(proof,))
+def _proofs(destinations):
+    from plait.core.api import PacketTest, Verdict
+
+    if destinations == 13:
+        raise RuntimeError("thirteen is unlucky")
+    verdict = Verdict.DROP if destinations == 14 else Verdict.PASS
+    return (PacketTest(name="limit", hook=Hook.POD_EGRESS, packet=bytes(60), verdict=verdict),)
 """
 
 
@@ -49,12 +43,12 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Copy:
+    """A plugin that does not like 13 destinations, and fails its packet test for 14."""
     copy = Copy.make(tmp_path / "plugins", name="limit")
-    anchor = "    if limit is None:\n        return None\n\n    return"
-    text = copy.module.read_text()
-    assert text.count(anchor) == 1
-    extra = (UNLUCKY + UNPROVEN).replace("quota", "limit")
-    copy.module.write_text(text.replace(anchor, anchor.removesuffix("    return") + extra + "\n    return"))
+    start_of_value = "return Contribution("
+    proofs = f"{start_of_value}\n        tests=_proofs(limit.destinations),"
+    copy.edit(copy.module, start_of_value, proofs)
+    copy.module.write_text(copy.module.read_text() + PITFALLS)
     return copy
 
 
@@ -162,7 +156,7 @@ def test_c_that_is_wrong_is_named_and_changes_nothing(
     ("destinations", "what"),
     [
         (13, "thirteen is unlucky"),
-        (14, "packet test 'limit: all is dropped' failed"),
+        (14, "packet test 'limit' failed"),
     ],
     ids=["raises", "fails its packet test"],
 )

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from watchdog.events import (
@@ -50,6 +51,10 @@ class Watch:
         self._places.arm(self._paths)
         self._thread.start()
 
+    def news(self) -> frozenset[str]:
+        """The paths that have changed since this was last asked for."""
+        return self._burst.news()
+
     def stop(self) -> None:
         """Returns when a call that is under way has returned; no other will come."""
         self._burst.stop()
@@ -72,9 +77,11 @@ class _Burst:
         self._first: float | None = None
         self._last = 0.0
         self._written: set[str] = set()
+        self._changed: set[str] = set()
 
     def add(self, path: str, *, open_for_writing: bool) -> None:
         with self._news:
+            self._changed.add(path)
             self._last = time.monotonic()
             if self._first is None:
                 self._first = self._last
@@ -83,6 +90,11 @@ class _Burst:
             else:
                 self._written.discard(path)
             self._news.notify()
+
+    def news(self) -> frozenset[str]:
+        with self._news:
+            changed, self._changed = frozenset(self._changed), set()
+        return changed
 
     def stop(self) -> None:
         with self._news:
@@ -208,11 +220,14 @@ _STEPS = 256  # links may lead in a circle
 
 
 def _links(tree: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(tree):
-        for name in (*folders, *names):
-            path = Path(folder, name)
-            if path.is_symlink():
-                yield path
+    todo = [str(tree)]
+    while todo:
+        with suppress(FileNotFoundError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield Path(entry.path)
+                elif entry.is_dir():
+                    todo.append(entry.path)
 
 
 def _within(path: Path, trees: Iterable[Path]) -> bool:

@@ -1,0 +1,61 @@
+"""Every config here, and every part of one, compiles and passes the kernel's verifier."""
+
+import json
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
+
+from plait.core.pipeline import prepare
+from plait.core.runtime.proving import prove
+from plait.core.runtime.staging import stage
+from plait.core.testing.loading import Loader
+from support.plans import Case, cases
+
+INSTRUCTIONS = Path(__file__).parents[1] / "golden" / "instructions.json"
+INSTRUCTION_BYTES = 8
+
+CASES = list(cases())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_passes_the_verifier(case: Case, plait_loader: Loader) -> None:
+    prepared = prepare(case.plan, plait_loader.cache)
+
+    staged = stage(case.plan, prepared.compiled.objects, most_entries=64)
+
+    staged.close()
+    assert staged.programs.keys() == prepared.compiled.objects.keys()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_passes_its_own_packet_tests(case: Case, plait_loader: Loader, tmp_path: Path) -> None:
+    prove(prepare(case.plan, plait_loader.cache), tmp_path)
+
+
+def test_programs_are_as_long_as_they_were(
+    plait_loader: Loader, golden: Callable[[Path, str], None]
+) -> None:
+    """As clang-19 gives them: what a kernel makes of them is its own affair."""
+    counts = {
+        case.name: {
+            program: instructions(image)
+            for program, image in prepare(case.plan, plait_loader.cache).compiled.objects.items()
+        }
+        for case in CASES
+    }
+
+    golden(INSTRUCTIONS, json.dumps(counts, indent=2) + "\n")
+
+
+def instructions(image: bytes) -> int:
+    """How many instructions an object has, in all of its functions."""
+    code = (
+        section["sh_size"]
+        for section in ELFFile(BytesIO(image)).iter_sections()
+        if section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR
+    )
+    return sum(code) // INSTRUCTION_BYTES
