@@ -8,10 +8,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import connections, packet, reload, services
-from bench.figures import GOALS, Figure, Run, Suite
+from bench import connections, packet, programs, reload, services
+from bench.figures import Figure, Run, Suite
 
-SUITES: Sequence[Suite] = (packet.SUITE, reload.SUITE, services.SUITE, connections.SUITE)
+SUITES: Sequence[Suite] = (
+    packet.SUITE,
+    programs.SUITE,
+    reload.SUITE,
+    services.SUITE,
+    connections.SUITE,
+)
 
 RESULT = Path("build/bench.json")
 

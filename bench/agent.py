@@ -24,6 +24,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 OBJECTS = "objects/quickstart"
 START_SECONDS = 120.0
 CHANGE_SECONDS = 30.0
+POLL_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +132,11 @@ def agent(place: Place) -> Iterator[Agent]:
             ready.unlink()
 
 
-def wait_until(happened: Callable[[], bool], *, every: float = 0.0005) -> float:
-    """Wait for something that is asked for every so many seconds; returns the time it came."""
+def wait_until(happened: Callable[[], bool]) -> float:
+    """Wait for something, asking every half millisecond; returns the time it came."""
     deadline = time.monotonic() + CHANGE_SECONDS
     while not happened():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{happened.__name__} has not happened")
-        time.sleep(every)
+            raise TimeoutError(f"nothing has come of it in {CHANGE_SECONDS} s")
+        time.sleep(POLL_SECONDS)
     return time.monotonic()

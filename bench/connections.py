@@ -97,7 +97,6 @@ def _with_services(run: Run, place: Place, tool: Path, count: int) -> Iterator[F
     with ExitStack() as stack:
         stack.enter_context(agent(place))
         turns = _turns(run, place.lab, tool, count)
-    plait = turns[Way.PLAIT, "last"]
     for other, name in RATIOS.items():
         for which in ("last", "first"):
             ours = turns[Way.PLAIT, which]
@@ -124,9 +123,7 @@ def _with_services(run: Run, place: Place, tool: Path, count: int) -> Iterator[F
         )
 
 
-def _turns(
-    run: Run, lab: Lab, tool: Path, count: int
-) -> Mapping[tuple[Way, str], Sequence[Turn]]:
+def _turns(run: Run, lab: Lab, tool: Path, count: int) -> Mapping[tuple[Way, str], Sequence[Turn]]:
     """One turn after another, in rounds."""
     turns: dict[tuple[Way, str], list[Turn]] = {}
     rounds = run.samples(usual=5, quick=3)
@@ -135,43 +132,32 @@ def _turns(
         run.progress(f"connections with {count:,} services, round {number + 1} of {rounds}")
         for which, service in (("last", SERVICES + count - 1), ("first", SERVICES)):
             for way in Way:
-                target = (way.servers[0], 8080) if way is Way.PLAIN else (service, 80)
-                turn = _connect(lab, way, tool, *target, seconds)
+                turn = _connect(lab, way, tool, service, seconds)
                 turns.setdefault((way, which), []).append(turn)
     return turns
 
 
-def _connect(
-    lab: Lab, way: Way, tool: Path, address: IPv4Address, port: int, seconds: float
-) -> Turn:
-    run = lab.run(
-        f"{way}-client", str(tool), "connect", str(address), str(port), str(seconds)
-    )
+def _connect(lab: Lab, way: Way, tool: Path, service: IPv4Address, seconds: float) -> Turn:
+    to = (str(way.servers[0]), "8080") if way is Way.PLAIN else (str(service), "80")
+    run = lab.run(f"{way}-client", str(tool), "connect", *to, str(seconds))
     rate, median = (float(word) for word in run.stdout.split())
     return Turn(rate=rate, median=median)
 
 
 def _ratio(ours: Sequence[Turn], theirs: Sequence[Turn]) -> float:
     """The median of the rounds' ratios."""
-    return round(
-        statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True)), 2
-    )
+    return round(statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True)), 2)
 
 
 def _load_rules(place: Place, count: int) -> None:
-    """What is there already is taken away first: both tools add to it."""
-    lab = place.lab
-    for way, clear, load, text in (
-        (Way.IPTABLES, _CLEAR_IPTABLES, ("iptables-legacy-restore",), iptables),
-        (Way.NFTABLES, ("nft", "flush", "ruleset"), ("nft", "-f"), nftables),
+    """Both tools put the new rules in the place of those before, as their input says."""
+    for way, load, text in (
+        (Way.IPTABLES, ("iptables-legacy-restore",), iptables),
+        (Way.NFTABLES, ("nft", "-f"), nftables),
     ):
         file = place.folder / way
         file.write_text(text(_balanced(way, count)))
-        lab.run(way, *clear)
-        lab.run(way, *load, str(file), timeout=120)
-
-
-_CLEAR_IPTABLES = ("iptables-legacy-restore", "/dev/null")
+        place.lab.run(way, *load, str(file), timeout=120)
 
 
 def _balanced(way: Way, count: int) -> Iterator[Balanced]:

@@ -60,7 +60,7 @@ class Suite:
 
     def has(self, name: str) -> bool:
         """True when `name` is a figure of this suite, or the beginning of its figures' names."""
-        return any(name.split(".")[0] == prefix for prefix in self.prefixes)
+        return name.partition(".")[0] in self.prefixes
 
 
 GOALS: Mapping[str, Goal] = {

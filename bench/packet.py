@@ -13,7 +13,10 @@ from plait.core.testing.datapath import Datapath
 from plait.core.testing.loading import Loader
 from plait.core.testing.packets import Frame
 
-FEATURES = {"routing": {"mode": "native"}, "lb": {"algorithm": "maglev", "capacity": {"services": 10_100}}}
+FEATURES = {
+    "routing": {"mode": "native"},
+    "lb": {"algorithm": "maglev", "capacity": {"services": 10_100}},
+}
 """The measured datapath; its tables have the sizes that a node has by default."""
 
 _WHOLE_TABLES = 1 << 30
@@ -68,13 +71,9 @@ SUITE = Suite(
 )
 
 
-def _established(
-    run: Run, nodes: Nodes, egress: Wrapper, ingress: Wrapper
-) -> Iterator[Figure]:
+def _established(run: Run, nodes: Nodes, egress: Wrapper, ingress: Wrapper) -> Iterator[Figure]:
     cases = [
-        case
-        for version in (4, 6)
-        for case in _established_cases(nodes, version, egress, ingress)
+        case for version in (4, 6) for case in _established_cases(nodes, version, egress, ingress)
     ]
     floors: list[int] = []
     rounds = run.samples(usual=30, quick=8)
@@ -144,12 +143,16 @@ def _firsts(run: Run, nodes: Nodes, egress: Wrapper) -> Iterator[Figure]:
     """A new connection with each packet; with 1 service, then with 10,000."""
     rounds = run.samples(usual=10, quick=3)
     for version in (4, 6):
-        yield from _first(run, nodes, egress, version, "first", rounds)
+        case = _first_case(nodes, egress, version, "first")
+        _time_first(run, nodes, case, ("run_ports", "only_ports"), rounds)
+        yield case.figure
     run.progress("10,000 services into the maps")
     many = services(MANY)
     nodes.datapath.put(*many.objects)
     for version in (4, 6):
-        yield from _first(run, nodes, egress, version, "first_with_10k", rounds)
+        case = _first_case(nodes, egress, version, "first_with_10k")
+        _time_first(run, nodes, case, ("run_ports", "only_ports"), rounds)
+        yield case.figure
     frame = nodes.request(4, many.first_address, sport=1024, flags="S")
     case = Case(
         name="packet.pod_to_service.first_of_10k.v4",
@@ -161,19 +164,13 @@ def _firsts(run: Run, nodes: Nodes, egress: Wrapper) -> Iterator[Figure]:
     yield case.figure
 
 
-def _first(
-    run: Run, nodes: Nodes, egress: Wrapper, version: int, name: str, rounds: int
-) -> Iterator[Figure]:
+def _first_case(nodes: Nodes, egress: Wrapper, version: int, name: str) -> Case:
     frame = nodes.request(version, nodes.service(version, far=True), sport=0, flags="S")
     full_name = f"packet.pod_to_service.{name}.v{version}"
-    case = Case(name=full_name, frame=frame, ifindex=nodes.client, wrapper=egress)
-    _time_first(run, nodes, case, ("run_ports", "only_ports"), rounds)
-    yield case.figure
+    return Case(name=full_name, frame=frame, ifindex=nodes.client, wrapper=egress)
 
 
-def _time_first(
-    run: Run, nodes: Nodes, case: Case, programs: Sequence[str], rounds: int
-) -> None:
+def _time_first(run: Run, nodes: Nodes, case: Case, programs: Sequence[str], rounds: int) -> None:
     whole, alone = programs
     for number in range(rounds):
         run.progress(f"{case.name}, round {number + 1} of {rounds}")

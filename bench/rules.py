@@ -28,7 +28,7 @@ def iptables(services: Iterable[Balanced]) -> str:
     for service in services:
         chains += _iptables_chains(service)
         portals.append(
-            f'-A KUBE-SERVICES -d {service.address}/32 -p tcp -m comment --comment '
+            f"-A KUBE-SERVICES -d {service.address}/32 -p tcp -m comment --comment "
             f'"bench/service-{service.number}:http cluster IP" -m tcp --dport 80 '
             f"-j KUBE-SVC-{service.number}"
         )
@@ -117,6 +117,7 @@ def nftables(services: Iterable[Balanced]) -> str:
         elements.append(f"{service.address} . tcp . 80 : goto service-{service.number}")
     return "\n".join(
         (
+            "flush ruleset",
             "table ip kube-proxy {",
             *_NFTABLES_MAPS,
             *chains,

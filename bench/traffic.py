@@ -83,11 +83,9 @@ class Nodes:
         backend = FAR[version] if far else self._address(self._server, version)
         dst, dport = (self.service(version, far=far), PORT) if to_service else (backend, TARGET)
         client, sport = self._address(self._client, version), next(self._ports)
-        there = {"src": client, "dst": dst}
-        back = {"src": backend, "dst": client}
-        for flags in ("S", "A"):
-            request = tcp(**there, sport=sport, dport=dport, flags=flags)
-            answer = tcp(**back, sport=TARGET, dport=sport, flags="SA" if flags == "S" else "A")
+        for flags, back in (("S", "SA"), ("A", "A")):
+            request = tcp(src=client, dst=dst, sport=sport, dport=dport, flags=flags)
+            answer = tcp(src=backend, dst=client, sport=TARGET, dport=sport, flags=back)
             _sent_on(self.datapath.pod_egress(request))
             _sent_on(self._answer(answer, far=far))
         return Conversation(request=request, answer=answer)

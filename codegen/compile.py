@@ -54,7 +54,9 @@ def compile_sources(
     """
     folders = (LIBRARY, *headers)
     keys = {name: _key(source, folders) for name, source in sources.items()}
-    objects = {name: data for name, key in keys.items() if (data := _cached(cache, key)) is not None}
+    objects = {
+        name: data for name, key in keys.items() if (data := _cached(cache, key)) is not None
+    }
     missing = [name for name in sources if name not in objects]
     warnings: list[str] = []
     if missing:

@@ -8,12 +8,11 @@
  * and returns PLAIT_NEXT for the next stage or what one of the functions below returns:
  *
  *	plait_drop(pkt, REASON)		drop, count the reason
- *	plait_reject(pkt, REASON)	the same, and tell the sender (TCP reset, ICMP port unreachable)
- *	plait_unreachable(pkt, REASON)	the same (ICMP host unreachable)
- *	plait_skip()			not ours: on to the host's stack, no flow is made
- *	plait_pass(pkt, flow)		to the host's stack, as a flow
- *	plait_deliver(pkt, flow, ep)	into a pod of this node
- *	plait_forward(pkt, flow, ...)	out of a device to a next hop
+ *	plait_reject(pkt, REASON)	the same, and tell the sender: TCP reset, ICMP port
+ *unreachable plait_unreachable(pkt, REASON)	the same (ICMP host unreachable) plait_skip()
+ *not ours: on to the host's stack, no flow is made plait_pass(pkt, flow)		to the
+ *host's stack, as a flow plait_deliver(pkt, flow, ep)	into a pod of this node plait_forward(pkt,
+ *flow, ...)	out of a device to a next hop
  *
  * pkt->family is a constant where a fragment is inlined: a branch on it costs nothing.
  */

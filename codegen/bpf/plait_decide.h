@@ -69,6 +69,10 @@ static __always_inline int F(plait_decide)(struct plait_pkt *pkt, struct F(plait
 
 	if (verdict == PLAIT_NEXT && !plait_is_reply(flow))
 		verdict = plait_stages_policy(pkt, flow, &entry->parts);
+	/* What came through the host's stack, which may have translated it, goes back there. */
+	if (verdict == PLAIT_NEXT && plait_is_reply(flow) &&
+	    plait_far_zone(flow) == PLAIT_ZONE_HOST)
+		verdict = plait_pass(pkt, flow);
 	if (verdict == PLAIT_NEXT)
 		verdict = plait_stages_route(pkt, flow, &entry->parts);
 	if (verdict == PLAIT_NEXT)
@@ -97,19 +101,28 @@ static __always_inline int F(plait_decide)(struct plait_pkt *pkt, struct F(plait
 }
 
 /* True when the entry for the other direction is a live connection's already: one that leaves with
- * another tuple, or whose far end is a pod while this packet is from outside, where anybody may
- * have sent it. A pod has been checked, and takes over from the one that had its address before.
+ * another tuple, or whose packets come from elsewhere than this one, which anybody may have sent.
+ * A pod has been checked, and takes over from the one that had its address before.
  */
 static __always_inline bool F(plait_clashes)(const struct F(plait_key) *key,
 					     const struct F(plait_tuple) *back,
 					     const struct F(plait_entry) *taken)
 {
+	__u32 zone = key->zone_proto >> 8;
+
 	if (plait_has_ended(taken->flow.state))
 		return false;
 	if (!F(plait_same_tuple)(&taken->to, back))
 		return true;
-	return key->zone_proto >> 8 == PLAIT_ZONE_OUTSIDE &&
-	       plait_far_zone(&taken->flow) != PLAIT_ZONE_OUTSIDE;
+	return (zone == PLAIT_ZONE_OUTSIDE || zone == PLAIT_ZONE_HOST) &&
+	       plait_far_zone(&taken->flow) != zone;
+}
+
+static __always_inline bool F(plait_same_key)(const struct F(plait_key) *a,
+					      const struct F(plait_key) *b)
+{
+	return F(plait_same)(a->saddr, b->saddr) && F(plait_same)(a->daddr, b->daddr) &&
+	       a->sport == b->sport && a->dport == b->dport && a->zone_proto == b->zone_proto;
 }
 
 /* Make the other direction's entry: its tuple is known, its way is decided by its first packet.
@@ -167,7 +180,7 @@ static __always_inline int F(plait_open)(struct plait_pkt *pkt, struct F(plait_w
 	__u32 reason;
 	int verdict;
 
-	if (!plait_owns(pkt))
+	if (!plait_owns(pkt) || plait_ends_unknown(pkt))
 		return PLAIT_SKIP;
 	__builtin_memset(&work->entry, 0, sizeof(work->entry));
 	verdict = F(plait_decide)(pkt, work);
@@ -195,8 +208,8 @@ static __always_inline int F(plait_renew)(struct plait_pkt *pkt, struct F(plait_
 {
 	const struct plait_flow *drafted = &work->entry.flow;
 	struct plait_flow *flow = &entry->flow;
+	struct F(plait_key) old_key;
 	__u32 reason;
-	bool moved;
 	int verdict;
 
 	work->entry = *entry;
@@ -205,11 +218,17 @@ static __always_inline int F(plait_renew)(struct plait_pkt *pkt, struct F(plait_
 	if (verdict != PLAIT_DONE)
 		return verdict;
 
-	moved = !plait_is_reply(flow) &&
-		(!F(plait_same_tuple)(&work->entry.to, &entry->to) ||
-		 drafted->action != flow->action || drafted->oif != flow->oif);
-	if (moved)
-		F(plait_forget_peer)(work, entry);
+	if (!plait_is_reply(flow) &&
+	    (!F(plait_same_tuple)(&work->entry.to, &entry->to) || drafted->action != flow->action ||
+	     drafted->oif != flow->oif)) {
+		reason = F(plait_make_peer)(work);
+		if (reason)
+			return plait_drop(pkt, reason);
+		old_key = F(plait_peer_key)(entry, (__u8)work->key.zone_proto);
+		if (!F(plait_same_key)(&old_key, &work->peer_key))
+			bpf_map_delete_elem(&F(plait_flow), &old_key);
+	}
+
 	WRITE_ONCE(flow->stamp, 0);
 	entry->to = work->entry.to;
 	entry->via = work->entry.via;
@@ -218,12 +237,10 @@ static __always_inline int F(plait_renew)(struct plait_pkt *pkt, struct F(plait_
 	flow->deps[1] = drafted->deps[1];
 	flow->deps[2] = drafted->deps[2];
 	flow->action = drafted->action;
-	flow->flags = drafted->flags;
+	flow->flags &= ~PLAIT_FLOW_REWRITE;
+	flow->flags |= drafted->flags & PLAIT_FLOW_REWRITE;
 	flow->mtu = drafted->mtu;
 	flow->oif = drafted->oif;
-	reason = moved ? F(plait_make_peer)(work) : 0;
-	if (reason)
-		return plait_drop(pkt, reason);
 	WRITE_ONCE(flow->stamp, drafted->stamp);
 	return PLAIT_DONE;
 }

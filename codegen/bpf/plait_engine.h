@@ -164,10 +164,9 @@ static __always_inline int F(plait_refuse)(const struct plait_pkt *pkt, int verd
 		return TC_ACT_UNSPEC;
 	plait_count_drop(pkt->reason);
 	if (verdict == PLAIT_REJECT && pkt->kind == PLAIT_PACKET_PLAIN)
-		return pkt->no_route ? PLAIT_ANSWER(PLAIT_ANSWER_HOST_UNREACHABLE, 0) :
-		       pkt->proto == IPPROTO_TCP ?
-				       PLAIT_ANSWER(PLAIT_ANSWER_RESET, 0) :
-				       PLAIT_ANSWER(PLAIT_ANSWER_PORT_UNREACHABLE, 0);
+		return pkt->no_route		 ? PLAIT_ANSWER(PLAIT_ANSWER_HOST_UNREACHABLE, 0) :
+		       pkt->proto == IPPROTO_TCP ? PLAIT_ANSWER(PLAIT_ANSWER_RESET, 0) :
+						   PLAIT_ANSWER(PLAIT_ANSWER_PORT_UNREACHABLE, 0);
 	return TC_ACT_SHOT;
 }
 
@@ -243,6 +242,8 @@ static __always_inline int F(plait_run)(struct __sk_buff *skb)
 			return TC_ACT_SHOT;
 		entry = &work->entry;
 	}
+	/* One pointer from here on, not one for each field and way that leads here. */
+	asm volatile("" : "+r"(entry));
 	return F(plait_send_plain)(skb, entry);
 }
 

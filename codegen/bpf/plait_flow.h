@@ -38,6 +38,7 @@ enum plait_state {
 	PLAIT_STATE_UDP_UNREPLIED,
 	PLAIT_STATE_UDP_STREAM,
 	PLAIT_STATE_ICMP,
+	PLAIT_STATE_PICKED_UP, /* met in the middle, not answered yet */
 	PLAIT_STATE_COUNT,
 } PLAIT_BYTE;
 

@@ -37,8 +37,7 @@ static __always_inline struct tcphdr plait_reset_to(const struct tcphdr *tcp, __
 }
 
 /* What a reset's checksum must be; `sum` is that of the addresses. */
-static __always_inline __u16 plait_reset_check(struct __sk_buff *skb, struct tcphdr *tcp,
-					       __s64 sum)
+static __always_inline __u16 plait_reset_check(struct __sk_buff *skb, struct tcphdr *tcp, __s64 sum)
 {
 	sum += bpf_htonl(sizeof(*tcp));
 	sum += bpf_htonl(IPPROTO_TCP);
@@ -72,10 +71,9 @@ static __noinline __maybe_unused int plait_reset4(struct __sk_buff *skb)
 		.saddr = head.ip.daddr,
 		.daddr = head.ip.saddr,
 	};
-	head.ip.check =
-		~plait_fold(bpf_csum_diff(NULL, 0, (__be32 *)&head.ip, sizeof(head.ip), 0));
-	head.tcp.check = plait_reset_check(
-		skb, &head.tcp, bpf_csum_diff(NULL, 0, (__be32 *)&head.ip.saddr, 8, 0));
+	head.ip.check = ~plait_fold(bpf_csum_diff(NULL, 0, (__be32 *)&head.ip, sizeof(head.ip), 0));
+	head.tcp.check = plait_reset_check(skb, &head.tcp,
+					   bpf_csum_diff(NULL, 0, (__be32 *)&head.ip.saddr, 8, 0));
 
 	if (bpf_skb_change_tail(skb, sizeof(head) - sizeof(head.pad), 0) ||
 	    bpf_skb_store_bytes(skb, 0, &head.eth, sizeof(head) - sizeof(head.pad), 0))
@@ -105,8 +103,8 @@ static __noinline __maybe_unused int plait_reset6(struct __sk_buff *skb)
 	asked = head.ip.daddr;
 	head.ip.daddr = head.ip.saddr;
 	head.ip.saddr = asked;
-	head.tcp.check = plait_reset_check(
-		skb, &head.tcp, bpf_csum_diff(NULL, 0, (__be32 *)&head.ip.saddr, 32, 0));
+	head.tcp.check = plait_reset_check(skb, &head.tcp,
+					   bpf_csum_diff(NULL, 0, (__be32 *)&head.ip.saddr, 32, 0));
 
 	if (bpf_skb_change_tail(skb, sizeof(head) - sizeof(head.pad), 0) ||
 	    bpf_skb_store_bytes(skb, 0, &head.eth, sizeof(head) - sizeof(head.pad), 0))

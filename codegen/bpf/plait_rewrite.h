@@ -48,15 +48,30 @@ static __always_inline __u64 plait_diff_word(__u32 from, __u32 to)
 	return (__u64)(__u32)~from + to;
 }
 
-static __always_inline __u64 plait_diff4(plait_ip4 from, plait_ip4 to)
+/* Replace a word, and add to a checksum's sum what that changes: at once, because the compiler
+ * would rather keep all words until the end, on the stack.
+ */
+static __always_inline __u64 plait_replace4(__u64 sum, plait_ip4 *ip, const plait_ip4 *with)
 {
-	return plait_diff_word(from, to);
+	sum += plait_diff_word(*ip, *with);
+	*ip = *with;
+	asm volatile("" : "+r"(sum));
+	return sum;
 }
 
-static __always_inline __u64 plait_diff6(plait_ip6 from, plait_ip6 to)
+static __always_inline __u64 plait_replace6(__u64 sum, plait_ip6 *ip, const plait_ip6 *with)
 {
-	return plait_diff_word(from.w[0], to.w[0]) + plait_diff_word(from.w[1], to.w[1]) +
-	       plait_diff_word(from.w[2], to.w[2]) + plait_diff_word(from.w[3], to.w[3]);
+	sum = plait_replace4(sum, &ip->w[0], &with->w[0]);
+	sum = plait_replace4(sum, &ip->w[1], &with->w[1]);
+	sum = plait_replace4(sum, &ip->w[2], &with->w[2]);
+	return plait_replace4(sum, &ip->w[3], &with->w[3]);
+}
+
+static __always_inline __u64 plait_replace_port(__u64 sum, __be16 *port, __be16 with)
+{
+	sum += plait_diff_word(*port, with);
+	*port = with;
+	return sum;
 }
 
 /* The transport checksum of a packet whose addresses changed by `addresses` and ports by `ports`.

@@ -3,14 +3,20 @@
  * path does by helpers for packets that are not plain. Included by plait_engine.h.
  */
 
-/* What one hop less adds to a checksum over the header. */
+/* What one hop less adds to a checksum over the header. PLAIT_RECOMPUTE: whether the sum that a
+ * device took of the whole packet must follow when addresses change: in IPv4 the header's checksum
+ * makes up for them, in IPv6 bpf_l4_csum_replace() only thinks so.
+ */
 #undef PLAIT_HOP_DIFF
+#undef PLAIT_RECOMPUTE
 #if PLAIT_FAMILY == 4
 typedef struct iphdr F(plait_header);
 #define PLAIT_HOP_DIFF bpf_htons(0xfeff) /* the high byte of its word */
+#define PLAIT_RECOMPUTE 0
 #else
 typedef struct ipv6hdr F(plait_header);
 #define PLAIT_HOP_DIFF bpf_htons(0xfffe) /* the low byte of its word */
+#define PLAIT_RECOMPUTE BPF_F_RECOMPUTE_CSUM
 #endif
 
 static __always_inline F(plait_ip) F(plait_source)(const F(plait_header) *ip)
@@ -114,14 +120,10 @@ static __always_inline int F(plait_send_plain)(struct __sk_buff *skb, struct F(p
 		return TC_ACT_SHOT;
 
 	if (entry->flow.flags & PLAIT_FLOW_REWRITE) {
-		addresses = F(plait_diff)(F(plait_source)(ip), entry->to.saddr) +
-			    F(plait_diff)(F(plait_dest)(ip), entry->to.daddr);
-		ports = plait_diff_word(udp->source, entry->to.sport) +
-			plait_diff_word(udp->dest, entry->to.dport);
-		__builtin_memcpy(&ip->saddr, &entry->to.saddr, sizeof(entry->to.saddr));
-		__builtin_memcpy(&ip->daddr, &entry->to.daddr, sizeof(entry->to.daddr));
-		udp->source = entry->to.sport;
-		udp->dest = entry->to.dport;
+		addresses = F(plait_replace)(0, (void *)&ip->saddr, &entry->to.saddr);
+		addresses = F(plait_replace)(addresses, (void *)&ip->daddr, &entry->to.daddr);
+		ports = plait_replace_port(0, &udp->source, entry->to.sport);
+		ports = plait_replace_port(ports, &udp->dest, entry->to.dport);
 		if (is_udp)
 			plait_fix_transport(&udp->check, true, addresses, ports, summed);
 		else
@@ -171,7 +173,7 @@ static __always_inline int F(plait_rewrite)(const struct plait_pkt *pkt,
 	__s64 diff = F(plait_diff_of)(&key->saddr, &to->saddr, 0);
 
 	diff = F(plait_diff_of)(&key->daddr, &to->daddr, diff);
-	if (bpf_skb_store_bytes(pkt->skb, at, &to->saddr, 2 * sizeof(to->saddr), 0))
+	if (bpf_skb_store_bytes(pkt->skb, at, &to->saddr, 2 * sizeof(to->saddr), PLAIT_RECOMPUTE))
 		return -1;
 	if (PLAIT_FAMILY == 4 &&
 	    bpf_l3_csum_replace(pkt->skb, ETH_HLEN + offsetof(struct iphdr, check), 0, diff, 0))
@@ -228,12 +230,12 @@ static __always_inline int F(plait_rewrite_error)(const struct plait_pkt *pkt,
 
 	if (F(plait_rewrite_quoted)(pkt, key, entry) ||
 	    bpf_skb_store_bytes(pkt->skb, ETH_HLEN + offsetof(F(plait_header), daddr), &to->daddr,
-				sizeof(to->daddr), 0))
+				sizeof(to->daddr), PLAIT_RECOMPUTE))
 		return -1;
 	if (pkt->from_far_end) {
 		diff = F(plait_diff_of)(&key->saddr, &to->saddr, diff);
 		if (bpf_skb_store_bytes(pkt->skb, ETH_HLEN + offsetof(F(plait_header), saddr),
-					&to->saddr, sizeof(to->saddr), 0))
+					&to->saddr, sizeof(to->saddr), PLAIT_RECOMPUTE))
 			return -1;
 	}
 	if (PLAIT_FAMILY == 4)

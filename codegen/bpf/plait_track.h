@@ -2,7 +2,8 @@
 /* Connection tracking: states and idle times as Linux conntrack has them by default.
  *
  * Source: net/netfilter/nf_conntrack_proto_tcp.c, _udp.c, _icmp.c (states, timeouts), without the
- * window check. A packet in the middle of an unknown TCP connection picks it up (tcp_loose).
+ * window check. A packet in the middle of an unknown TCP connection picks it up (tcp_loose), for
+ * the time of an unacknowledged one until it is answered.
  */
 #pragma once
 #include "plait.h"
@@ -32,16 +33,23 @@ static const __u32 plait_timeouts[PLAIT_STATE_COUNT] = {
 	[PLAIT_STATE_UDP_UNREPLIED] = 30,
 	[PLAIT_STATE_UDP_STREAM] = 120,
 	[PLAIT_STATE_ICMP] = 30,
+	[PLAIT_STATE_PICKED_UP] = 300,
 };
 
 /* clang-format on */
+
+/* True for the end of a connection that nobody knows: it makes no flow. */
+static __always_inline bool plait_ends_unknown(const struct plait_pkt *pkt)
+{
+	return pkt->tcp_flags & (PLAIT_TCP_RST | PLAIT_TCP_FIN);
+}
 
 static __always_inline __u8 plait_first_state(const struct plait_pkt *pkt)
 {
 	switch (pkt->proto) {
 	case IPPROTO_TCP:
 		return pkt->tcp_flags & PLAIT_TCP_SYN ? PLAIT_STATE_SYN_SENT :
-							PLAIT_STATE_ESTABLISHED;
+							PLAIT_STATE_PICKED_UP;
 	case IPPROTO_UDP:
 		return PLAIT_STATE_UDP_UNREPLIED;
 	default:
@@ -58,6 +66,7 @@ static __always_inline bool plait_settles(__u8 state, bool reply)
 	case PLAIT_STATE_UDP_STREAM:
 		return true;
 	case PLAIT_STATE_UDP_UNREPLIED:
+	case PLAIT_STATE_PICKED_UP:
 		return !reply;
 	default:
 		return false;
@@ -113,6 +122,8 @@ static __always_inline __u8 plait_tcp_next(const struct plait_pkt *pkt,
 							   PLAIT_STATE_CLOSE_WAIT;
 	case PLAIT_STATE_LAST_ACK:
 		return PLAIT_STATE_TIME_WAIT;
+	case PLAIT_STATE_PICKED_UP:
+		return reply ? PLAIT_STATE_ESTABLISHED : PLAIT_STATE_PICKED_UP;
 	default:
 		return flow->state;
 	}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from sys import intern
+from types import MappingProxyType
 from typing import Self
 
 from plait.core.config.yaml import DataPath
@@ -156,7 +157,7 @@ class Field:
     def strings(self) -> Mapping[str, str]:
         """A mapping of text to text, as labels are."""
         if not self.value:
-            return {}
+            return _NO_STRINGS
         if not isinstance(self.value, dict):
             self._mistyped("a mapping")
             return {}
@@ -184,6 +185,8 @@ class Field:
                 shown = str(self.value)
         return f"{self.name} is {shown}"
 
+
+_NO_STRINGS: Mapping[str, str] = MappingProxyType({})
 
 _FAMILIES: Mapping[type[_Address] | None, str] = {
     None: "an IP address",

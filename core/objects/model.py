@@ -47,7 +47,8 @@ class Meta:
             name=metadata["name"].text(pattern=_NAME, words=_NAME_WORDS),
             namespace=namespace if namespaced else "",
             labels=metadata["labels"].strings(),
-            annotations={key: annotations[key] for key in annotations if key != _KUBECTL_COPY},
+            annotations=annotations
+            and {key: annotations[key] for key in annotations if key != _KUBECTL_COPY},
             uid=metadata["uid"].text(""),
         )
 

@@ -50,17 +50,19 @@ class Store(Mapping[Key, Object]):
         self._listed[source] = now
         gone, come = before[start : len(before) - end], now[start : len(now) - end]
         known = self._sources.setdefault(source, {})
-        for each in gone:
-            known.pop(each.key, None)
-        twins = self._twins.get(source) or [
-            each for each in come if known.setdefault(each.key, each) is not each
-        ]
+        keys = [each.key for each in gone]
+        for key in keys:
+            known.pop(key, None)
+        twins = bool(self._twins.get(source))
+        for each in come:
+            keys.append(key := each.key)
+            twins |= known.setdefault(key, each) is not each
         if twins:
             # Which of two counts depends on where all others stand.
             self._index(source, now)
-            gone, come = before, now
+            keys = [each.key for each in (*before, *now)]
         # Unequal or equal, the new object is the one to keep: its position may have moved.
-        return self._settle(dict.fromkeys(each.key for each in (*come, *gone)))
+        return self._settle(dict.fromkeys(keys))
 
     def _index(self, source: str, objects: Iterable[Object]) -> None:
         known: dict[Key, Object] = {}

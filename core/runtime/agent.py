@@ -27,6 +27,7 @@ from plait.core.kernel.pins import Paths
 from plait.core.objects.sources.watch import Watch
 from plait.core.plugins import Plugins
 from plait.core.runtime import collector
+from plait.core.runtime.memory import give_back
 from plait.core.runtime.node import Node
 from plait.core.runtime.notify import notify
 from plait.core.runtime.state import write_json
@@ -124,6 +125,7 @@ class Agent:
         self._apply(first=self._node.datapath.generation is None)
         gc.freeze()
         gc.enable()
+        give_back()
 
     def _follow(self) -> None:
         collect_at = time.monotonic() + COLLECT_SECONDS

@@ -17,7 +17,7 @@ _CALIBRATION = 0.05  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """Flow entries that live on, those that were removed, and how full the fuller table is (0..1)."""
+    """Flow entries that live on, those that were removed, how full the fuller table is (0..1)."""
 
     live: int
     removed: int
@@ -42,7 +42,9 @@ def collect(
     free = max(0.0, 1 - fullness)
     percent = 100 if free > 0.25 else max(1, int(free * 4 * 100))
     _, live, removed = _run(programs[GC], hz, percent)
-    capacities = {family: maps[name].info.max_entries for family, name in FLOWS.items() if name in maps}
+    capacities = {
+        family: maps[name].info.max_entries for family, name in FLOWS.items() if name in maps
+    }
     return Collected(
         live=sum(live.values()),
         removed=removed,

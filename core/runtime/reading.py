@@ -1,6 +1,5 @@
 """Looking at a running instance from outside: what its files and pins say, changing nothing."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,13 @@ from plait.core.errors import PlaitError
 from plait.core.kernel.pins import Paths
 from plait.core.runtime.agent import Status
 from plait.core.runtime.generation import Generation
-from plait.core.runtime.state import State
+from plait.core.runtime.state import State, read_json
 
 
 def read_agent(run: Path) -> Status | None:
     """What the running agent says of itself; None when none runs."""
     try:
-        status = Status(**json.loads((run / "agent.json").read_text(encoding="utf-8")))
+        status = read_json(Status, run / "agent.json")
         os.kill(status.pid, 0)
     except (FileNotFoundError, ProcessLookupError):
         return None

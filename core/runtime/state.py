@@ -3,11 +3,16 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from plait.core.config.data import Data
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Content = TypeVar("Content", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,7 @@ class State:
     def read(cls, run: Path) -> Self | None:
         """The state of the instance whose run folder this is, or None when there is none."""
         try:
-            return cls(**json.loads((run / "state.json").read_text(encoding="utf-8")))
+            return read_json(cls, run / "state.json")
         except FileNotFoundError:
             return None
 
@@ -52,3 +57,13 @@ def write_json(path: Path, content: object) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
     partial.replace(path)
+
+
+def read_json(kind: type[Content], path: Path) -> Content:
+    """The dataclass that `write_json` wrote as a dict. FileNotFoundError.
+
+    Fields that it does not have are passed over: another version of Plait may have written them.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    known = {each.name for each in fields(kind)}
+    return kind(**{name: value for name, value in content.items() if name in known})

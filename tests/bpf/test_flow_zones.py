@@ -89,3 +89,24 @@ def test_what_the_stack_has_cut_goes_on_to_the_pod(
 
     assert (result.verdict, result.packet) == (Verdict.PASS, delivered)
     assert datapath.flows() == before
+
+
+def test_the_host_s_stack_does_not_take_it_over(datapath: Datapath, net: Addresses) -> None:
+    forged = udp(src=net.client, dst=net.server)
+    before = datapath.flows()
+
+    result = datapath.pod_ingress(forged, pod=datapath.pods["server"])
+
+    assert result.verdict is Verdict.PASS
+    assert set(map(str, before)) <= set(map(str, datapath.flows()))
+
+
+def test_what_came_through_the_host_goes_back_through_it(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request = udp(src=net.remote, dst=net.server, dport=8080)
+    datapath.pod_ingress(request, pod=datapath.pods["server"])
+
+    back = datapath.pod_egress(answer(request), pod=datapath.pods["server"])
+
+    assert (back.verdict, back.packet) == (Verdict.PASS, answer(request))

@@ -51,7 +51,9 @@ def test_a_flow_is_forgotten_when_it_has_been_idle_for_its_time(
 def test_an_established_connection_is_kept_for_five_days(
     datapath: Datapath, net: Addresses
 ) -> None:
-    datapath.pod_egress(tcp(src=net.client, dst=net.server, flags="A"))
+    request = tcp(src=net.client, dst=net.server, flags="A")
+    datapath.pod_egress(request)
+    datapath.pod_egress(answer(request))
 
     datapath.wait(5 * 86400 - 1)
     before = datapath.collect()
@@ -59,6 +61,16 @@ def test_an_established_connection_is_kept_for_five_days(
     after = datapath.collect()
 
     assert (before.removed, after.removed) == (0, 2)
+
+
+def test_one_that_nobody_answers_is_forgotten_after_five_minutes(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.pod_egress(tcp(src=net.client, dst=net.server, flags="A"))
+
+    datapath.wait(301)
+
+    assert datapath.collect().removed == 2
 
 
 @pytest.mark.parametrize("who", ["client", "server"])

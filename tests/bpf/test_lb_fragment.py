@@ -19,6 +19,7 @@ from plait.testing import (
     icmp_error,
     service,
     tcp,
+    tcp_reset,
     udp,
 )
 
@@ -272,3 +273,16 @@ def test_a_connection_may_take_the_place_of_one_that_has_ended(
     result = datapath.pod_egress(tcp(src=net.client, dst=net.server, dport=BACKEND_PORT))
 
     assert result.verdict is Verdict.REDIRECT
+
+
+def test_a_clash_stays_one_when_the_flow_decides_again(datapath: Datapath, net: Addresses) -> None:
+    other = net.service + 1
+    datapath.put(service("a", net.service), backends("a", [net.server]))
+    datapath.put(service("b", other), backends("b", [net.other_server]))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+    datapath.pod_egress(tcp(src=net.client, dst=other))
+
+    datapath.put(backends("b", [net.server]))
+    results = [datapath.pod_egress(tcp(src=net.client, dst=other)) for _ in range(3)]
+
+    assert [result.drop_reason for result in results] == ["PLAIT_FLOW_CLASH"] * 3

@@ -122,8 +122,20 @@ def test_a_refused_connection_has_ended(connection: Connection) -> None:
 
 
 def test_a_connection_is_picked_up_in_its_middle(connection: Connection) -> None:
-    assert connection.client("A") == "ESTABLISHED"
+    assert connection.client("A") == "PICKED_UP"
     assert connection.server("PA") == "ESTABLISHED"
+
+
+@pytest.mark.parametrize("flags", ["R", "RA", "FA"])
+def test_the_end_of_an_unknown_connection_makes_no_flow(
+    connection: Connection, net: Addresses, flags: str
+) -> None:
+    end = tcp(src=net.client, dst=net.server, flags=flags)
+
+    result = connection.datapath.pod_egress(end)
+
+    assert result.verdict is Verdict.PASS
+    assert not connection.datapath.flows()
 
 
 @pytest.mark.parametrize("last", ["RA", "FA"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,16 +10,17 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from support.nodes import Node, quickstart
-from support.sockets import ask, tcp
 
 from plait.core.endpoints import namespaces, veth
 from plait.core.kernel.links import Device, Direction, programs_on
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
+from plait.core.lab.state import Place
 from plait.core.lab.traffic.connect import Connected
 from plait.core.runtime.decoding import entries
 from plait.core.runtime.reading import running
+from support.nodes import Node, quickstart
+from support.sockets import ask, tcp
 
 SERVICE = ("10.96.0.10", "fd00:10:96::10")
 INTERFACE = veth.veth_of("late").interface
@@ -33,9 +35,7 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(params=["tcx", "clsact"])
-def node(
-    lab: Lab, cache: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Node]:
+def node(lab: Lab, cache: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
     node = Node.make(lab, tmp_path, cache)
     text = node.config.read_text()
     node.config.write_text(text.replace("node:\n", f"node:\n  attach: {request.param}\n"))
@@ -131,9 +131,7 @@ def test_an_endpoint_that_went_while_no_agent_ran_leaves_nothing(node: Node, lat
     assert _pins(node) == pins
 
 
-def test_others_notice_nothing_of_twenty_endpoints_that_come_and_go(
-    node: Node, late: Path
-) -> None:
+def test_others_notice_nothing_of_twenty_endpoints_that_come_and_go(node: Node, late: Path) -> None:
     pods = start(node.lab, "client", Connected, f"{SERVICE[0]}:80", "--timeout", "1")
 
     with namespaces.entered(node.lab.hosts["node-a"].netns):
@@ -159,13 +157,11 @@ def _options(node: Node, netns: Path) -> tuple[str, ...]:
     return ("--netns", str(netns), "--label", "app=late", "-c", str(node.config))
 
 
-def _interfaces() -> list[str]:
-    return os.listdir("/proc/sys/net/ipv4/conf")
+def _interfaces() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
 
 
 def _programs() -> list[object]:
-    import socket
-
     try:
         device = Device(name=INTERFACE, ifindex=socket.if_nametoindex(INTERFACE))
         return [each for way in Direction for each in programs_on(device, way)]
@@ -191,8 +187,6 @@ def _host(node: Node) -> str:
 
 def _asks(lab: Lab, netns: Path, address: str) -> bool:
     """Whether the late pod is answered by a service."""
-    from plait.core.lab.state import Place
-
     with tcp(Place(name="late", namespace=netns.name, addresses=()), address) as sock:
         sock.connect((address, 80))
         return ask(sock) in {"web-1", "web-2", "web-3"}

@@ -3,11 +3,10 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.nodes import Node, quickstart
-from support.plugin_example import Copy
 
 from plait.core.endpoints import namespaces
 from plait.core.errors import SystemProblem
@@ -19,6 +18,8 @@ from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.stream import Streamed
 from plait.core.plugins import load_plugins
 from plait.core.runtime.node import Node as RunningNode
+from support.nodes import Node, quickstart
+from support.plugin_example import Copy
 
 SERVICE = "10.96.0.10:80"
 PITFALLS = """
@@ -105,50 +106,55 @@ def test_a_plugin_from_outside_joins_and_leaves_a_running_datapath(node: Node) -
     assert (streamed.lost, len(streamed.servers)) == (0, 1)
 
 
-BROKEN_C = {
-    "does not compile": (
-        "\tpart->limited = found;",
-        "\tpart->limited = nothing;",
-        "does not compile",
-        0,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """An edit of the plugin's header, and what is said of it; `at_edit`: at that very line."""
+
+    before: str
+    after: str
+    what: str
+    at_edit: bool = True
+
+
+MISTAKES = {
+    "does not compile": Mistake(
+        before="\tpart->limited = found;",
+        after="\tpart->limited = nothing;",
+        what="does not compile",
     ),
-    "is refused by the verifier": (
-        "\tpart->limit = found ? found->packets : 0;",
-        "\tpart->limit = found->packets;",
-        "the kernel's verifier refused",
-        0,
+    "is refused by the verifier": Mistake(
+        before="\tpart->limit = found ? found->packets : 0;",
+        after="\tpart->limit = found->packets;",
+        what="the kernel's verifier refused",
     ),
-    "is too complex": (
-        "\tpart->limited = found;",
-        "\tpart->limited = found;\n"
+    "is too complex": Mistake(
+        before="\tpart->limited = found;",
+        after="\tpart->limited = found;\n"
         "\tfor (volatile int i = 0; i < 100000000; i++)\n\t\tpart->sent += i;",
-        "the kernel's verifier refused",
-        None,
+        what="the kernel's verifier refused",
+        at_edit=False,
     ),
 }
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "what", "line"), BROKEN_C.values(), ids=BROKEN_C.keys()
-)
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 def test_c_that_is_wrong_is_named_and_changes_nothing(
-    node: Node, plugin: Copy, before: str, after: str, what: str, line: int | None
+    node: Node, plugin: Copy, mistake: Mistake
 ) -> None:
-    place = plugin.edit(plugin.header, before, after)
+    line = plugin.edit(plugin.header, mistake.before, mistake.after)
     node.start()
 
     with unharmed_stream(node):
         status = node.edit("features:\n", limit(100))
 
     assert status.error is not None
-    assert what in status.error
+    assert mistake.what in status.error
     assert "limit" in status.error
-    if line is not None:
-        assert f"{plugin.header}:{place + line}:" in status.error
+    assert not mistake.at_edit or f"{plugin.header}:{line}:" in status.error
     assert status.error.splitlines()[0] in node.log
     assert node.plait("status").returncode == 1
 
-    plugin.edit(plugin.header, after, before)
+    plugin.edit(plugin.header, mistake.after, mistake.before)
     assert node.edit(limit(100), limit(99)).error is None
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.nodes import Node, quickstart, rewrite, service
 
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.connect import Connected
+from support.nodes import Node, quickstart, rewrite, service
 
 SERVICE = "10.96.0.10:80"
 
@@ -176,7 +176,9 @@ def test_two_services_with_one_address_and_port_are_told_of(node: Node) -> None:
 
 
 def test_a_device_that_does_not_exist_is_an_error_at_its_place(node: Node) -> None:
-    node.config.write_text(node.config.read_text().replace("devices: auto", "devices: [eth0, eth7]"))
+    node.config.write_text(
+        node.config.read_text().replace("devices: auto", "devices: [eth0, eth7]")
+    )
 
     done = node.plait("apply", "-c", str(node.config))
 

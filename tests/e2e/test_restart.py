@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from pyroute2 import IPRoute
-from support.nodes import Node, quickstart, service
 
 from plait.core.endpoints import namespaces
 from plait.core.kernel import clsact, libbpf
@@ -22,6 +21,7 @@ from plait.core.lab.running import Running, serve, start
 from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
+from support.nodes import Node, quickstart, service
 
 SERVICE = "10.96.0.10:80"
 FOREIGN = """
@@ -230,9 +230,7 @@ def test_detach_leaves_the_host_as_it_was(node: Node, attach: str) -> None:
 def test_detach_with_purge_forgets_the_node(lab: Lab, cache: Path, tmp_path: Path) -> None:
     node = Node.make(lab, tmp_path, cache)
     node.apply()
-    objects = {
-        file: file.read_text() for file in (node.paths.state / "objects.d").glob("*.yaml")
-    }
+    objects = {file: file.read_text() for file in (node.paths.state / "objects.d").glob("*.yaml")}
 
     done = node.plait("detach", "--purge")
 
@@ -245,9 +243,7 @@ def test_detach_with_purge_forgets_the_node(lab: Lab, cache: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("attach", ["tcx", "clsact"])
-def test_what_others_attached_is_not_touched(
-    node: Node, attach: str, compile_c: CompileC
-) -> None:
+def test_what_others_attached_is_not_touched(node: Node, attach: str, compile_c: CompileC) -> None:
     text = node.config.read_text()
     node.config.write_text(text.replace("node:\n", f"node:\n  attach: {attach}\n"))
     with _foreign_programs(node, compile_c(FOREIGN)):

@@ -32,7 +32,7 @@ _SCANNED = re.compile(r"objects applied")
 
 @contextmanager
 def quickstart(name: str) -> Iterator[Lab]:
-    """The lab of configs/, under a name of its own: node-a has client, web-1, web-2, node-b web-3."""
+    """The lab of configs/, under a name of its own: client, web-1, web-2 on node-a, web-3 on b."""
     file = CONFIGS / "labs" / "quickstart.yaml"
     with Lab.up(parse_topology(file.read_text(), file), name=f"{name}-{os.getpid()}") as lab:
         yield lab

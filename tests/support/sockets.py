@@ -33,6 +33,11 @@ def listener(place: Place, address: str, port: int) -> socket.socket:
     return sock
 
 
+def endpoint(address: str, port: int) -> str:
+    """The two as the traffic tools take them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def ask(sock: socket.socket, question: bytes = b"hello") -> str:
     """Ask a traffic server over a connected socket; the name of the one that answers."""
     sock.sendall(question + b"\n")
@@ -58,7 +63,7 @@ def digest(data: bytes) -> str:
 
 @contextmanager
 def swallowing(place: Place, address: str, port: int) -> Iterator[list[str]]:
-    """A server that reads one connection to its end, answers with all of it, and notes its digest."""
+    """A server that reads one connection to its end, notes its digest, and sends all of it back."""
     seen: list[str] = []
     server = listener(place, address, port)
     server.settimeout(15)

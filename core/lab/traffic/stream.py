@@ -95,7 +95,7 @@ class Stream:
         widen(self._sock)
 
     def run(self, until: Until, *, grace: float) -> Streamed:
-        """Stream until the end, then wait for the answers under way, for `grace` seconds at most."""
+        """Stream until the end, then wait `grace` seconds at most for the answers under way."""
         start = time.monotonic()
         sent = 0
         while not until.over():

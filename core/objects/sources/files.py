@@ -159,6 +159,9 @@ def _without_links(paths: Iterable[str]) -> bool:
     )
 
 
+_WORTH_KEEPING = 3  # documents of a file: a few are parsed again in no time
+
+
 def _parse(
     path: Path, text: str, signature: tuple[int, ...] | None, before: _File, kinds: Kinds
 ) -> _File:
@@ -183,7 +186,7 @@ def _parse(
         objects += tuple(each for each in before.objects if each.key not in defined)
     return _File(
         signature=signature,
-        documents=documents,
+        documents=documents if len(documents) >= _WORTH_KEEPING else None,
         objects=objects,
         problems=problems,
         warnings=_one_of_a_kind(chain.from_iterable(each.warnings for each in parsed)),

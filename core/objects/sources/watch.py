@@ -11,6 +11,7 @@ from pathlib import Path
 
 from watchdog.events import (
     DirDeletedEvent,
+    DirModifiedEvent,
     DirMovedEvent,
     FileClosedNoWriteEvent,
     FileCreatedEvent,
@@ -81,7 +82,6 @@ class _Burst:
 
     def add(self, path: str, *, open_for_writing: bool) -> None:
         with self._news:
-            self._changed.add(path)
             self._last = time.monotonic()
             if self._first is None:
                 self._first = self._last
@@ -90,6 +90,10 @@ class _Burst:
             else:
                 self._written.discard(path)
             self._news.notify()
+
+    def note(self, path: str) -> None:
+        with self._news:
+            self._changed.add(path)
 
     def news(self) -> frozenset[str]:
         with self._news:
@@ -157,6 +161,8 @@ class _Places(FileSystemEventHandler):
             self._gone.append(os.fsdecode(event.src_path))
         for path in (os.fsdecode(event.src_path), os.fsdecode(event.dest_path)):
             if path and self._concerns(path):
+                if not isinstance(event, DirModifiedEvent):  # what changed in it is told as well
+                    self._burst.note(path)
                 self._burst.add(path, open_for_writing=_open_for_writing(event))
 
     def _concerns(self, path: str) -> bool:
