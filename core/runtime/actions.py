@@ -8,6 +8,7 @@ from typing import Protocol
 
 from plait.core.kernel import links
 from plait.core.kernel.links import Attachment, Device, DeviceGone, Direction, Mechanism
+from plait.core.runtime.state import State
 
 PROC_SYS = Path("/proc/sys")
 
@@ -93,6 +94,24 @@ class WriteSysctl:
 
     def undo(self) -> None:
         (PROC_SYS / self.path).write_text(self.before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteState:
+    """Say which generation is the one to adopt: what commits a swap."""
+
+    run: Path
+    state: State
+    before: State | None
+
+    def do(self) -> None:
+        self.state.write(self.run)
+
+    def undo(self) -> None:
+        if self.before:
+            self.before.write(self.run)
+        else:
+            State.remove(self.run)
 
 
 def perform(actions: Iterable[Action]) -> None:

@@ -130,14 +130,14 @@ class Agent:
     def _follow(self) -> None:
         collect_at = time.monotonic() + COLLECT_SECONDS
         while True:
-            try:
-                messages = self._next(max(0.0, collect_at - time.monotonic()))
-            except queue.Empty:
+            if time.monotonic() >= collect_at:
                 self._collect()
                 collect_at = time.monotonic() + COLLECT_SECONDS
-                continue
+            messages = self._next(max(0.0, collect_at - time.monotonic()))
             if Command.STOP in messages:
                 return
+            if not messages:
+                continue
             try:
                 self._handle(messages)
             except PlaitError as error:
@@ -145,12 +145,14 @@ class Agent:
             self._publish()
 
     def _next(self, timeout: float) -> list[Message]:
-        messages = [self._inbox.get(timeout=timeout)]
-        while True:
-            try:
+        """All that has come, once something has; nothing when the time is up before."""
+        messages: list[Message] = []
+        try:
+            messages.append(self._inbox.get(timeout=timeout))
+            while True:
                 messages.append(self._inbox.get_nowait())
-            except queue.Empty:
-                return messages
+        except queue.Empty:
+            return messages
 
     def _handle(self, messages: list[Message]) -> None:
         self._follow_kernel([each for each in messages if not isinstance(each, Command)])

@@ -49,12 +49,22 @@ def places(
     )
 
 
-def adopt(folder: Path) -> dict[Place, Attachment]:
-    """What is attached, as its pins say; pins of devices that are gone are removed."""
+def adopt(folder: Path, mechanism: Mechanism | None = None) -> dict[Place, Attachment]:
+    """What is attached by `mechanism` (None: by any), as its pins say; pins of devices that are
+    gone are removed.
+    """
     return {
         Place(hook=_hook(found.pin), device=found.device): found
         for found in links.adopt_all(folder)
+        if mechanism is None or found.mechanism is mechanism
     }
+
+
+def detach_others(folder: Path, mechanism: Mechanism) -> None:
+    """Take off what is attached in another way: a process was killed while it changed over."""
+    for found in links.adopt_all(folder):
+        if found.mechanism is not mechanism:
+            links.detach(found)
 
 
 def changes(

@@ -1,7 +1,8 @@
 """The datapath of one instance: the generation that runs, where it is attached, and its swap."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -18,7 +19,7 @@ from plait.core.pipeline import Prepared
 from plait.core.plan.core import REVISIONS
 from plait.core.plan.model import Plan
 from plait.core.runtime import attachments, generation
-from plait.core.runtime.actions import PROC_SYS, WriteSysctl, perform
+from plait.core.runtime.actions import PROC_SYS, Action, WriteState, WriteSysctl, perform
 from plait.core.runtime.attachments import Place, places
 from plait.core.runtime.generation import Generation
 from plait.core.runtime.migration import migrate
@@ -53,7 +54,8 @@ class Datapath:
         self._links = paths.pins / "links"
         self.state = state
         self.generation = running
-        self.attached: dict[Place, Attachment] = attachments.adopt(self._links)
+        self.attached: dict[Place, Attachment] = {}
+        self._look()
 
     @classmethod
     def adopt(cls, paths: Paths) -> Self:
@@ -110,20 +112,23 @@ class Datapath:
         number = max((*generation.numbers(self._paths.pins), 0)) + 1
         fresh = Generation(number=number, programs=staged.programs, maps=staged.maps)
         changed = [n for n, change in staged.changes.items() if change is MapChange.MIGRATED]
+        revisions = Revisions(fresh.maps[REVISIONS])
+        old = self.generation
         try:
             if staged.changes[REVISIONS] is MapChange.NEW:
-                Revisions(fresh.maps[REVISIONS]).bump_all()
-            migrated = self._migrate(plan, changed, fresh)
+                revisions.bump_all()
+            migrated = self._migrate(plan, changed, fresh, old)
             fill(fresh)
             fresh.pin(self._paths.pins)
-            before = self._swap(plan, fresh, devices)
+            self._swap(prepared, fresh, devices, config)
         except BaseException:
             generation.forget(self._paths.pins, number)
             fresh.close()
             raise
-        old = self._commit(fresh, prepared, before, config)
-        migrated += self._migrate(plan, changed, fresh, old)
-        Revisions(fresh.maps[REVISIONS]).bump_all()
+        revisions.bump_all()
+        with suppress(PlaitError):  # no room left: what came last begins anew
+            migrated += self._migrate(plan, changed, fresh, old)
+        generation.forget_others(self._paths.pins, (number, *((old.number,) if old else ())))
         if old:
             old.close()
         return Swapped(
@@ -206,13 +211,19 @@ class Datapath:
             self.generation.close()
             self.generation = None
 
+    def _look(self) -> None:
+        """See what is attached in the way that was committed."""
+        mechanism = Mechanism(self.state.mechanism) if self.state else None
+        self.attached = attachments.adopt(self._links, mechanism)
+
     def _repair(self) -> None:
         """A process killed in the middle of a swap: what was committed is what runs."""
-        if self.generation is None:
+        if self.state is None or self.generation is None:
             for found in self.attached.values():
                 links.detach(found)
             self.attached = {}
             return
+        attachments.detach_others(self._links, Mechanism(self.state.mechanism))
         ids = self.generation.program_ids()
         for place, found in list(self.attached.items()):
             if place.hook.value not in ids:
@@ -222,21 +233,23 @@ class Datapath:
                 links.update(found, self.generation.programs[place.hook.value])
 
     def _migrate(
-        self, plan: Plan, names: list[str], fresh: Generation, old: Generation | None = None
+        self, plan: Plan, names: list[str], fresh: Generation, old: Generation | None
     ) -> int:
-        source = old.maps if old else self.maps
+        source = old.maps if old else {}
         specs = {each.spec.name: each.spec for each in plan.maps}
         return sum(
             migrate(specs[name], source[name], fresh.maps[name]) for name in names if name in source
         )
 
-    def _swap(self, plan: Plan, fresh: Generation, devices: Devices) -> dict[str, str]:
-        """Attach the new programs everywhere, or nowhere. Returns settings as they were before."""
+    def _swap(self, prepared: Prepared, fresh: Generation, devices: Devices, config: str) -> None:
+        """Attach the new programs everywhere and commit them, or change nothing."""
+        plan, old = prepared.plan, self.generation
         settings = [
             WriteSysctl(path=wanted.path, value=wanted.value, before=current)
             for wanted in plan.sysctls
             if (current := (PROC_SYS / wanted.path).read_text().strip()) != wanted.value
         ]
+        state = self._next_state(prepared, fresh, config, settings)
         hooks = [hook.hook for hook in plan.hooks]
         self._perform(
             (
@@ -247,28 +260,30 @@ class Datapath:
                     mechanism=mechanism_of(plan),
                     folder=self._links,
                     programs=fresh.programs,
-                    before=self.generation.programs if self.generation else {},
+                    before=old.programs if old else {},
                 ),
+                WriteState(run=self._paths.run, state=state, before=self.state),
             )
         )
-        return {setting.path: setting.before for setting in settings}
+        self.state, self.generation = state, fresh
+        self._look()
 
-    def _perform(self, actions: tuple[WriteSysctl | attachments.Change, ...]) -> None:
+    def _perform(self, actions: Sequence[Action]) -> None:
         try:
             perform(actions)
         except OSError as error:
             raise SystemProblem(f"the programs cannot be attached: {error}") from error
         finally:
-            self.attached = attachments.adopt(self._links)
+            self._look()
 
-    def _commit(
-        self, fresh: Generation, prepared: Prepared, sysctls: Mapping[str, str], config: str
-    ) -> Generation | None:
-        """From here on the new generation is the one that a restart adopts."""
-        old, was = self.generation, self.state
-        self.state = State(
+    def _next_state(
+        self, prepared: Prepared, fresh: Generation, config: str, settings: Sequence[WriteSysctl]
+    ) -> State:
+        """The state that makes `fresh` the generation that a restart adopts."""
+        before = self.state.sysctls if self.state else {}
+        return State(
             generation=fresh.number,
-            previous=old.number if old else None,
+            previous=self.generation.number if self.generation else None,
             config=config,
             mechanism=mechanism_of(prepared.plan).value,
             applied=time.time(),
@@ -276,13 +291,8 @@ class Datapath:
             plugins={use.name: use.version for use in prepared.plan.plugins},
             settings=config_data(prepared.plan.config),
             drops={drop.name: drop.sentence for drop in prepared.plan.drops},
-            sysctls={**sysctls, **(was.sysctls if was else {})},
+            sysctls={**{each.path: each.before for each in settings}, **before},
         )
-        self.state.write(self._paths.run)
-        self.generation = fresh
-        keep = (fresh.number, *((old.number,) if old else ()))
-        generation.forget_others(self._paths.pins, keep)
-        return old
 
 
 def mechanism_of(plan: Plan) -> Mechanism:

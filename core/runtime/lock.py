@@ -2,9 +2,9 @@
 
 import fcntl
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from plait.core.errors import SystemProblem
 from plait.core.kernel.pins import Paths
@@ -17,17 +17,23 @@ def held(paths: Paths) -> Iterator[None]:
     SystemProblem when somebody else is. The kernel lets go of both locks when a process dies.
     """
     paths.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (paths.run / "lock").open("a+") as file, socket.socket(socket.AF_UNIX) as namespace:
+    namespace = Path("/proc/self/ns/net").stat().st_ino
+    with (
+        _locked(paths.run / "lock", f"instance {paths.run.name}"),
+        _locked(paths.run.parent / f"netns-{namespace}.lock", "this network namespace"),
+    ):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file, with our process id in it."""
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise _taken(f"instance {paths.run.name}", file.read().strip()) from None
-        try:
-            # Abstract names belong to a network namespace: one instance in each.
-            namespace.bind("\0plait")
-        except OSError:
-            raise _taken("this network namespace", "") from None
+            raise _taken(what, file.read().strip()) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
