@@ -170,8 +170,10 @@ static __always_inline int F(plait_refuse)(const struct plait_pkt *pkt, int verd
 	return TC_ACT_SHOT;
 }
 
-/* Everything but the plain packet of a decided flow. `unknown`: its flow is known to be new. */
-static __noinline int F(plait_slow)(struct __sk_buff *skb, bool unknown)
+/* Everything but the plain packet of a decided flow. `unknown`: its flow is known to be new. Not
+ * static: so the verifier walks it once, and not once for each way that leads here.
+ */
+__noinline int F(plait_slow)(struct __sk_buff *skb, bool unknown)
 {
 	struct plait_pkt pkt = { .skb = skb, .family = PLAIT_FAMILY, .zone = plait_zone(skb) };
 	struct F(plait_entry) *entry, *peer;

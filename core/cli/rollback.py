@@ -20,8 +20,8 @@ def command(context: Context) -> None:
     import os
     import signal
 
-    from plait.core.runtime.datapath import Datapath
     from plait.core.runtime.lock import held
+    from plait.core.runtime.node import Node
     from plait.core.runtime.reading import read_agent
 
     paths = context.paths()
@@ -31,8 +31,8 @@ def command(context: Context) -> None:
         click.echo(f"the agent (process {agent.pid}) is told to roll back")
         return
     with held(paths):
-        datapath = Datapath.adopt(paths)
+        node = Node(paths, context.load_plugins())
         try:
-            click.echo(f"generation {datapath.rollback()} runs")
+            click.echo(f"generation {node.rollback()} runs")
         finally:
-            datapath.close()
+            node.datapath.close()

@@ -199,6 +199,8 @@ class Agent:
             if first:
                 raise
             self._complain(error)
+            self._node.resume()
+            self._watch_objects()
             return
         self._status.error = None
         elapsed = (time.monotonic() - began) * 1000

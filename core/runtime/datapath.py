@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
-from plait.core.api.contract import Hook
+from plait.core.api.contract import Hook, OnReload
 from plait.core.config.data import config_data
 from plait.core.config.model import AttachBy
 from plait.core.control.revisions import Revisions
@@ -73,12 +73,6 @@ class Datapath:
         """The maps of the running generation; none when nothing runs."""
         return self.generation.maps if self.generation else {}
 
-    @property
-    def hooks(self) -> tuple[Hook, ...]:
-        """The hooks that the running generation has programs for."""
-        programs = self.generation.programs if self.generation else {}
-        return tuple(hook for hook in Hook if hook.value in programs)
-
     def is_current(self, prepared: Prepared) -> bool:
         """True when what runs is what this plan would run: no swap is due."""
         if self.state is None or dict(self.state.programs) != dict(prepared.keys):
@@ -142,7 +136,8 @@ class Datapath:
         """Another config leads to what runs already."""
         if self.state is not None:
             settings = config_data(prepared.plan.config)
-            self.state = replace(self.state, config=config, settings=settings)
+            objects = [str(path) for path in prepared.plan.config.objects]
+            self.state = replace(self.state, config=config, settings=settings, objects=objects)
             self.state.write(self._paths.run)
 
     def place(self, devices: Devices) -> None:
@@ -152,7 +147,7 @@ class Datapath:
         programs = self.generation.programs
         self._perform(
             attachments.changes(
-                places(self.hooks, devices.uplinks, devices.pods),
+                places(_hooks(self.generation), devices.uplinks, devices.pods),
                 self.attached,
                 mechanism=Mechanism(self.state.mechanism),
                 folder=self._links,
@@ -161,36 +156,36 @@ class Datapath:
             )
         )
 
-    def rollback(self) -> int:
-        """Run the generation before this one again; returns its number."""
-        if self.state is None or self.generation is None or self.state.previous is None:
+    def way_back(self) -> State:
+        """The state that a rollback leads to. PlaitError when there is none."""
+        if self.state is None or not self.state.before:
             raise PlaitError("there is no generation to go back to")
-        previous = Generation.pinned(self._paths.pins, self.state.previous)
-        if previous is None:
-            raise SystemProblem(f"generation {self.state.previous} is not pinned any more")
-        wanted = [place for place in self.attached if place.hook.value in previous.programs]
-        self._perform(
-            attachments.changes(
-                wanted,
-                self.attached,
-                mechanism=Mechanism(self.state.mechanism),
-                folder=self._links,
-                programs=previous.programs,
-                before=self.generation.programs,
-            )
-        )
-        self.state = replace(
-            self.state,
-            generation=previous.number,
-            previous=self.generation.number,
-            programs={},
-            applied=time.time(),
-        )
-        self.state.write(self._paths.run)
-        self.generation.close()
-        self.generation = previous
-        Revisions(previous.maps[REVISIONS]).bump_all()
-        return previous.number
+        return self.state.undone()
+
+    def rollback(
+        self, state: State, plan: Plan, devices: Devices, fill: Callable[[Generation], None]
+    ) -> None:
+        """Run the generation of `state`, which `plan` was made for; `fill` as in `replace`."""
+        current, target = self.generation, Generation.pinned(self._paths.pins, state.generation)
+        if current is None or target is None:
+            raise SystemProblem(f"generation {state.generation} is not pinned any more")
+        ids = {name: each.info.id for name, each in current.maps.items()}
+        moved = [
+            each.spec.name
+            for each in plan.maps
+            if each.spec.on_reload is OnReload.CARRY
+            and not each.spec.reconciled
+            and target.maps[each.spec.name].info.id != ids.get(each.spec.name)
+        ]
+        try:
+            self._migrate(plan, moved, target, current)
+            fill(target)
+            self._turn_to(target, state, devices)
+        except BaseException:
+            target.close()
+            raise
+        Revisions(target.maps[REVISIONS]).bump_all()
+        current.close()
 
     def detach(self) -> None:
         """Take everything off the devices, undo settings, forget all generations."""
@@ -242,30 +237,37 @@ class Datapath:
         )
 
     def _swap(self, prepared: Prepared, fresh: Generation, devices: Devices, config: str) -> None:
-        """Attach the new programs everywhere and commit them, or change nothing."""
-        plan, old = prepared.plan, self.generation
+        """Make settings, attach the new programs everywhere and commit them, or change nothing."""
         settings = [
             WriteSysctl(path=wanted.path, value=wanted.value, before=current)
-            for wanted in plan.sysctls
+            for wanted in prepared.plan.sysctls
             if (current := (PROC_SYS / wanted.path).read_text().strip()) != wanted.value
         ]
         state = self._next_state(prepared, fresh, config, settings)
-        hooks = [hook.hook for hook in plan.hooks]
+        self._turn_to(fresh, state, devices, settings)
+
+    def _turn_to(
+        self,
+        target: Generation,
+        state: State,
+        devices: Devices,
+        settings: Sequence[WriteSysctl] = (),
+    ) -> None:
         self._perform(
             (
                 *settings,
                 *attachments.changes(
-                    places(hooks, devices.uplinks, devices.pods),
+                    places(_hooks(target), devices.uplinks, devices.pods),
                     self.attached,
-                    mechanism=mechanism_of(plan),
+                    mechanism=Mechanism(state.mechanism),
                     folder=self._links,
-                    programs=fresh.programs,
-                    before=old.programs if old else {},
+                    programs=target.programs,
+                    before=self.generation.programs if self.generation else {},
                 ),
                 WriteState(run=self._paths.run, state=state, before=self.state),
             )
         )
-        self.state, self.generation = state, fresh
+        self.state, self.generation = state, target
         self._look()
 
     def _perform(self, actions: Sequence[Action]) -> None:
@@ -290,9 +292,16 @@ class Datapath:
             programs=prepared.keys,
             plugins={use.name: use.version for use in prepared.plan.plugins},
             settings=config_data(prepared.plan.config),
+            objects=[str(path) for path in prepared.plan.config.objects],
+            before=self.state.plain() if self.state else {},
             drops={drop.name: drop.sentence for drop in prepared.plan.drops},
             sysctls={**{each.path: each.before for each in settings}, **before},
         )
+
+
+def _hooks(of: Generation) -> tuple[Hook, ...]:
+    """The hooks that a generation has programs for."""
+    return tuple(hook for hook in Hook if hook.value in of.programs)
 
 
 def mechanism_of(plan: Plan) -> Mechanism:

@@ -1,11 +1,12 @@
 """One node: a config that became a datapath, and objects that become its maps' entries."""
 
 from collections.abc import Collection, Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from plait.codegen.codec import Codec
+from plait.core.config.data import config_of
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
 from plait.core.control.endpoints import endpoint_handler
@@ -27,6 +28,7 @@ from plait.core.plugins import Plugins
 from plait.core.runtime.datapath import Datapath, Swapped
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
+from plait.core.runtime.state import State
 
 CORE_KINDS = (Service, EndpointSlice, Endpoint)
 SOURCE = "files"
@@ -157,10 +159,43 @@ class Node:
         self.routes_changed()
 
     def rollback(self) -> int:
-        """Back to the generation before. Objects are left alone until a config is applied."""
-        number = self.datapath.rollback()
-        self._reconciler = None
-        return number
+        """Back to the generation before, with the config that it was made from."""
+        self.resume()
+        state = self.datapath.way_back()
+        config = self._remembered(state)
+        plan = plan_config(config, self._plugins, self._kernel)
+
+        def fill(generation: Generation) -> None:
+            self._write_addresses(generation)
+            self._reconcile(config, plan, generation, self.store.keys())
+
+        devices = self.links.wanted(config, self.store.values())
+        try:
+            self.datapath.rollback(state, plan, devices, fill)
+        except BaseException:
+            self._restore()
+            raise
+        self._config, self._plan, self._source = config, plan, self._source_of(config)
+        return state.generation
+
+    def resume(self) -> None:
+        """Follow objects and devices for what runs, by the config that it was made from: until a
+        config can be applied, nothing else is known.
+        """
+        if self._config is not None or self.datapath.state is None:
+            return
+        config = self._remembered(self.datapath.state)
+        plan = plan_config(config, self._plugins, self._kernel)
+        source = self._source_of(config)
+        changed = self._take(source.scan())
+        self._reconcile(config, plan, self._running, changed)
+        self._config, self._source, self._plan = config, source, plan
+        self.place()
+
+    def _remembered(self, state: State) -> Config:
+        """The config that a state was made from."""
+        config = config_of(state.settings, self._plugins.features())
+        return replace(config, objects=tuple(Path(path) for path in state.objects))
 
     @property
     def _running(self) -> Generation:

@@ -1,7 +1,8 @@
 """Staging: load a plan's objects, carrying over the maps that need not change. Nothing attaches."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -64,9 +65,7 @@ def stage(
     loader = _Loader(plan, objects, before, most_entries)
     reused = loader.reusable(unchanged)
     try:
-        for name in objects:
-            if name not in reused:
-                loader.load(name)
+        loader.load([name for name in objects if name not in reused])
         for name in reused:
             loader.reuse(name)
         loader.check_complete()
@@ -158,13 +157,42 @@ class _Loader:
                 before = self._before.maps[definition.name]
                 self._maps[definition.name] = Map(os.dup(before.fd))
 
-    def load(self, name: str) -> None:
-        """Pass a program to the kernel, with the maps that it shares."""
+    def load(self, names: Sequence[str]) -> None:
+        """Pass programs to the kernel: first the maps that they share, then all at once, as the
+        verifier takes its time over each.
+        """
+        for name in names:
+            self._make_maps(name)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            runs = [pool.submit(self._load, name) for name in names]
+        for run in runs:
+            run.result()
+
+    def _make_maps(self, name: str) -> None:
+        """Take over or create the maps of a program that there are not yet."""
+        info = inspect(self._objects[name])
+        if all(definition.name in self._maps for definition in info.maps):
+            return
+        with BpfObject(self._objects[name], name) as opened:
+            for program in opened.programs.values():
+                program.leave_out()
+            maps = opened.maps
+            for definition in info.maps:
+                self._prepare(definition.name, maps[definition.name])
+            try:
+                opened.load()
+            except OSError as error:
+                raise SystemProblem(f"the maps of {name} cannot be made: {error}") from error
+            for definition in info.maps:
+                if definition.name not in self._maps:
+                    self._maps[definition.name] = Map(maps[definition.name].fd())
+
+    def _load(self, name: str) -> None:
         info = inspect(self._objects[name])
         with BpfObject(self._objects[name], name) as loaded:
             maps = loaded.maps
             for definition in info.maps:
-                self._prepare(definition.name, maps[definition.name])
+                maps[definition.name].reuse(self._maps[definition.name].fd)
             if _RODATA in maps:
                 self._set_constants(info, maps[_RODATA])
             try:
@@ -173,9 +201,6 @@ class _Loader:
                 raise explain(refused, headers_of(self._plan)) from refused
             except OSError as error:
                 raise SystemProblem(f"program {name} cannot be loaded: {error}") from error
-            for definition in info.maps:
-                if definition.name not in self._maps:
-                    self._maps[definition.name] = Map(maps[definition.name].fd())
             for program, handle in loaded.programs.items():
                 self._programs[program] = handle.fd()
 
@@ -190,10 +215,10 @@ class _Loader:
     def staged(self) -> Staged:
         order = [name for name in self._specs if name in self._maps]
         return Staged(
-            programs=dict(self._programs),
+            programs=dict(sorted(self._programs.items())),  # threads end in any order
             maps={name: self._maps[name] for name in order},
             changes=dict(self._changes),
-            info={name: libbpf.program_info(fd) for name, fd in self._programs.items()},
+            info={name: libbpf.program_info(fd) for name, fd in sorted(self._programs.items())},
         )
 
     def _prepare(self, name: str, handle: ObjectMap) -> None:

@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from plait.core.config.data import Data
 
@@ -20,7 +20,8 @@ class State:
     """The committed generation, and what must be undone at the end.
 
     `programs` has the content key of each program, `sysctls` the value that each path had before,
-    `drops` a sentence for each drop reason, `settings` the whole config.
+    `drops` a sentence for each drop reason, `settings` the whole config, `objects` its folders;
+    `before` is the state of the previous generation, without one of its own.
     """
 
     generation: int
@@ -33,6 +34,8 @@ class State:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     drops: Mapping[str, str] = field(default_factory=dict)
     settings: Data = field(default_factory=dict)
+    objects: Sequence[str] = ()
+    before: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def read(cls, run: Path) -> Self | None:
@@ -45,6 +48,15 @@ class State:
     def write(self, run: Path) -> None:
         """Replace the file at once: a reader sees the state before or this one."""
         write_json(run / "state.json", asdict(self))
+
+    def plain(self) -> dict[str, object]:
+        """As plain data, without the state before."""
+        return asdict(replace(self, before={}))
+
+    def undone(self) -> Self:
+        """The state of the previous generation, from which this one is the way back."""
+        before = from_plain(type(self), self.before)
+        return replace(before, previous=self.generation, before=self.plain())
 
     @staticmethod
     def remove(run: Path) -> None:
@@ -60,10 +72,13 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(kind: type[Content], path: Path) -> Content:
-    """The dataclass that `write_json` wrote as a dict. FileNotFoundError.
+    """The dataclass that `write_json` wrote as a dict. FileNotFoundError."""
+    return from_plain(kind, json.loads(path.read_text(encoding="utf-8")))
 
-    Fields that it does not have are passed over: another version of Plait may have written them.
+
+def from_plain(kind: type[Content], content: Mapping[str, Any]) -> Content:
+    """A dataclass from a dict. Fields that it does not have are passed over: another version of
+    Plait may have written them.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
     known = {each.name for each in fields(kind)}
     return kind(**{name: value for name, value in content.items() if name in known})

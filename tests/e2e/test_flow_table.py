@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from plait.core.lab.traffic.hold import Held
 from plait.core.runtime import collector
 from plait.core.runtime.reading import running
 from support.nodes import Node, quickstart
-from support.sockets import udp
+from support.sockets import ask, tcp, udp
 
-SERVICE = "10.96.0.10:80"
+VIP = "10.96.0.10"
+SERVICE = f"{VIP}:80"
 NEAR = "10.244.1.11"
 
 
@@ -38,16 +40,19 @@ def node(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
 
 
 def test_a_flood_fills_the_table_and_breaks_no_connection(node: Node) -> None:
-    held = start(node.lab, "client", Held, SERVICE, "--count", "50", "--interval", "0.05")
-    start(node.lab, "client", Connected, SERVICE, "--seconds", "0.2").result()
+    with ExitStack() as stack:
+        connections = [stack.enter_context(tcp(node.lab.pods["client"], VIP)) for _ in range(50)]
+        for each in connections:
+            each.connect((VIP, 80))
+        before = [ask(each) for each in connections]
 
-    _flood(node.lab, 4000)
-    time.sleep(0.5)
+        _flood(node.lab, 4000)
 
-    shown = node.plait("status").stdout
-    kept = held.stop()
-    assert (kept.opened, kept.reset, kept.stalled, kept.corrupt) == (50, 0, 0, 0)
-    assert "PLAIT_FLOW_TABLE_FULL" in shown
+        assert [ask(each) for each in connections] == before
+        with tcp(node.lab.pods["client"], VIP) as late, pytest.raises(TimeoutError):
+            late.settimeout(0.2)
+            late.connect((VIP, 80))
+    assert "PLAIT_FLOW_TABLE_FULL" in node.plait("status").stdout
     assert len(node.flows()) <= 1024
 
 

@@ -1,9 +1,7 @@
 """Edits of config and objects while traffic flows: nothing lost, nothing reset, ever."""
 
 import json
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
 from support.nodes import CONFIGS, Node, quickstart, rewrite, service
+from support.traffic import V4, unharmed_traffic
 
-V4, V6 = "10.96.0.10:80", "[fd00:10:96::10]:80"
 WEB = (CONFIGS / "objects" / "quickstart" / "web.yaml").read_text()
 
 
@@ -32,40 +30,6 @@ def node(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
     node = Node.make(lab, tmp_path, cache)
     yield node.start()
     node.detach()
-
-
-@contextmanager
-def unharmed_traffic(lab: Lab, connections: int = 50, losses: int = 0) -> Iterator[None]:
-    """Numbered UDP both ways and open TCP connections, v4 and v6, of which none comes to harm."""
-    streams = {
-        (source, target): start(lab, source, Streamed, target, "--rate", "500")
-        for source, target in (
-            ("client", V4),
-            ("client", V6),
-            ("client", "10.244.1.11:8080"),
-            ("web-3", "[fd00:10:244:1::10]:8080"),
-        )
-    }
-    holds = [
-        start(lab, "client", Held, target, "--count", str(connections), "--interval", "0.05")
-        for target in (V4, V6)
-    ]
-    warm = start(lab, "client", Connected, V4, "--seconds", "0.3").result()
-    assert warm.errors == {}
-
-    yield
-    time.sleep(0.2)
-
-    for stream, running in streams.items():
-        streamed = running.stop()
-        assert streamed.sent > 50
-        assert streamed.lost <= losses, (stream, streamed)
-        assert streamed.foreign == 0, (stream, streamed)
-        assert len(streamed.servers) == 1, (stream, streamed)
-    for each in holds:
-        held = each.stop()
-        assert held.opened == connections
-        assert (held.failed, held.reset, held.stalled, held.corrupt) == (0, 0, 0, 0), held
 
 
 @pytest.mark.parametrize(
@@ -211,100 +175,6 @@ def test_the_config_is_saved_in_any_way_that_editors_have(
 
     node.wait_for(lambda: node.status().generation == 2)
     node.detach()
-
-
-INVALID_CONFIGS = {
-    "yaml": ("features:\n", "features: [\n", "config.yaml:"),
-    "unknown key": ("algorithm: maglev", "algoritm: maglev", "config.yaml:10:8: unknown key"),
-    "type": ("algorithm: maglev", "algorithm: 7", "config.yaml:10:19: "),
-    "value": ("algorithm: maglev", "algorithm: magic", "config.yaml:10:19: "),
-    "overlap": (
-        "10.244.1.0/24,",
-        "10.244.1.0/24, 10.244.0.0/16,",
-        "config.yaml:",
-    ),
-    "no prime": ("algorithm: maglev", "algorithm: maglev, tableSize: 1000", "config.yaml:10:3: "),
-    "device": ("devices: auto ", "devices: [eth7] ", "config.yaml:5:13: node.devices"),
-    "feature": ("  lb:", "  bl:", "config.yaml:10:3: no plugin"),
-    "missing": ("  routing: {mode: native}\n", "", "routing"),
-    "too small": (
-        "algorithm: maglev",
-        "algorithm: maglev, capacity: {backends: 1}",
-        "lb.capacity.backends",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "place"), INVALID_CONFIGS.values(), ids=INVALID_CONFIGS.keys()
-)
-def test_an_invalid_config_changes_nothing_and_is_told_where_it_is_wrong(
-    node: Node, before: str, after: str, place: str
-) -> None:
-    ids = node.kernel_ids()
-    fine = node.config.read_text()
-
-    with unharmed_traffic(node.lab, connections=5):
-        status = node.edit(before, after)
-
-    shown = node.plait("status")
-    assert node.kernel_ids() == ids
-    assert status.generation == 1
-    assert status.error is not None
-    assert place in status.error
-    assert place in node.log
-    assert shown.returncode == 1
-    assert place in shown.stderr
-    assert node.configure(fine).error is None
-    assert node.plait("status").returncode == 0
-
-
-INVALID_OBJECTS = {
-    "yaml": ("kind: [\n", "bad.yaml:"),
-    "type": ("apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: 7\n", "bad.yaml:4:7: "),
-    "address": (
-        "apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {clusterIPs: [10.96.0.300]}\n",
-        "bad.yaml:4:21: ",
-    ),
-    "twin": (service("web-twin", ips=("10.96.0.10",)), "10.96.0.10"),
-    "family": (
-        service("bad", ips=("10.96.0.60",), backends=("10.244.1.11",)).replace(
-            "addressType: IPv4", "addressType: IPv6"
-        ),
-        "bad.yaml:",
-    ),
-    "interface": (
-        "apiVersion: plait/v1\nkind: Endpoint\nmetadata: {name: bad}\n"
-        "spec: {interface: lo, addresses: [10.244.1.77]}\n",
-        "bad.yaml:1:1: ",
-    ),
-}
-
-
-@pytest.mark.parametrize(("text", "place"), INVALID_OBJECTS.values(), ids=INVALID_OBJECTS.keys())
-def test_an_invalid_object_harms_no_other_and_is_told_where_it_is_wrong(
-    node: Node, text: str, place: str
-) -> None:
-    with unharmed_traffic(node.lab, connections=5):
-        (node.objects / "bad.yaml").write_text(text)
-        node.wait_for(lambda: bool(node.status().problems))
-        rewrite(
-            node.objects / "good.yaml",
-            service("good", ips=("10.96.0.70",), backends=("10.244.1.11",)),
-        )
-        node.wait_for(lambda: node.status().objects >= 9)
-
-    shown = node.plait("status")
-    assert shown.returncode == 1
-    assert place in shown.stderr
-    assert place in node.log
-    assert (
-        start(node.lab, "client", Connected, "10.96.0.70:80", "--seconds", "0.1").result().connects
-    )
-
-    (node.objects / "bad.yaml").unlink()
-    node.wait_for(lambda: not node.status().problems)
-    assert node.plait("status").returncode == 0
 
 
 def test_status_is_one_json_object_for_programs(node: Node) -> None:
