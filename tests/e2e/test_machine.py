@@ -1,6 +1,7 @@
 """Bad luck with the machine: no compiler, no space, no privilege, another agent, a full map."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from plait.core.kernel.pins import Paths
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.connect import Connected
@@ -133,10 +135,11 @@ def test_a_second_agent_of_the_instance_is_refused(node: Node) -> None:
 def test_an_agent_of_another_instance_in_the_same_namespace_is_refused(node: Node) -> None:
     node.start()
     command = node.command("apply", "-c", str(node.config))
-    command[command.index("--instance") + 1] = "e2e-machine-other"
+    command[command.index("--instance") + 1] = other = f"{node.instance}-other"
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
+    shutil.rmtree(Paths.of(other).run)
     assert done.returncode == 3
     assert "already works on this network namespace" in done.stderr
     assert _connects(node, SERVICE)
