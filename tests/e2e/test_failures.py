@@ -225,7 +225,7 @@ def test_a_swap_that_fails_half_way_is_taken_back(
         assert _attached(running) == programs
         assert running.apply(node.config).swapped is not None
         node.config.write_text(text)
-        running.datapath.rollback()
+        running.rollback()
 
 
 def test_a_device_that_vanishes_in_the_middle_of_a_swap_is_no_failure(

@@ -1,10 +1,10 @@
 """The benchmarks' figures: the names that others rely on, and when a goal is met."""
 
+from ipaddress import IPv4Address
+
 import pytest
 from bench.figures import GOALS, Figure, Goal
 from bench.rules import Balanced, iptables, nftables
-
-from plait.testing import IPV4
 
 NAMES = (
     "packet.pod_to_service.established.v4",
@@ -50,9 +50,9 @@ def test_a_figure_without_a_goal_is_neither_met_nor_missed() -> None:
 
 
 def test_rules_share_flows_evenly_among_the_backends() -> None:
-    service = Balanced(
-        number=7, address=IPV4.service, backends=[IPV4.server, IPV4.other_server, IPV4.client]
-    )
+    first = IPv4Address("10.244.1.10")
+    backends = [first, first + 1, first + 2]
+    service = Balanced(number=7, address=IPv4Address("10.96.0.1"), backends=backends)
 
     rules = iptables([service])
 

@@ -109,8 +109,8 @@ def test_a_file_that_was_written_within_this_tick_is_not_trusted(tmp_path: Path)
     file.write_text(service("a"))
     written = file.stat().st_ctime_ns
 
-    assert files._signature(file, written) is None
-    assert files._signature(file, written + files._TICK_NS) is not None
+    assert files._signature(str(file), written) is None
+    assert files._signature(str(file), written + files._TICK_NS) is not None
 
 
 def test_only_the_document_that_changed_is_parsed_again(tmp_path: Path) -> None:
