@@ -20,6 +20,7 @@ from pathlib import Path
 from plait.codegen.compile import Compiled, compile_sources
 from plait.codegen.render import render
 from plait.core.config.model import Config
+from plait.core.errors import PlaitError
 from plait.core.plan.build import make_plan
 from plait.core.plan.core import core_contribution
 from plait.core.plan.model import Plan
@@ -38,7 +39,15 @@ class Prepared:
 
 def plan_config(config: Config, plugins: Plugins, kernel: Mapping[str, bool]) -> Plan:
     """The plan of a config: pure but for reading the plugins' headers."""
-    return make_plan(config, plugins.contributions(config), kernel, core_contribution(config))
+    plan = make_plan(config, plugins.contributions(config), kernel, core_contribution(config))
+    if not plan.hooks:
+        keys = [feature.key for feature in plugins.features()]
+        raise PlaitError(
+            "the config turns on nothing that runs at a hook",
+            expected=f"one of these features at least: {', '.join(keys)}",
+            hint="add `features: {routing: {}}`",
+        )
+    return plan
 
 
 def prepare(plan: Plan, cache: Path) -> Prepared:

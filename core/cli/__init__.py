@@ -30,7 +30,7 @@ class _Verbs(click.Group):
 
 @click.group(
     cls=_Verbs,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 done, 1 the input is wrong, 2 wrong usage, 3 the machine is at fault.",
 )
 @click.version_option(package_name="plait", message="plait %(version)s")

@@ -21,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from plait.core.kernel import clsact, libbpf
+from plait.core.kernel import info as kernel_info
 from plait.core.kernel.libbpf import AttachType
 
 _GONE = (errno.ENODEV, errno.ENOLINK)
@@ -140,7 +141,7 @@ def program_id(attachment: Attachment) -> int | None:
     """The id of the program that is in place, or None when none is."""
     if attachment.mechanism is Mechanism.TCX:
         with suppress(FileNotFoundError), _pinned_link(attachment.pin) as link:
-            return libbpf.link_info(link).program_id
+            return kernel_info.link_info(link).program_id
         return None
     found = clsact.filters(attachment.device.ifindex, _parent(attachment.direction))
     return next((there.program_id for there in found if there.ours), None)
@@ -164,7 +165,7 @@ def _attach_tcx(program_fd: int, place: Attachment) -> None:
 
 def _read_tcx_pin(pin: Path) -> Attachment | None:
     with suppress(FileNotFoundError), _pinned_link(pin) as link:
-        info = libbpf.link_info(link)
+        info = kernel_info.link_info(link)
         device = _device(info.ifindex)
         if device:
             egress = info.attach_type == AttachType.TCX_EGRESS
@@ -272,7 +273,7 @@ def _named(mechanism: Mechanism, number: int) -> Iterator[AttachedProgram]:
     with suppress(FileNotFoundError):  # detached and freed since it was listed
         fd = libbpf.program_by_id(number)
         try:
-            name = libbpf.program_info(fd).name
+            name = kernel_info.program_info(fd).name
         finally:
             os.close(fd)
         yield AttachedProgram(mechanism=mechanism, program_id=number, name=name)

@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 from plait.codegen.btf import Btf, parse_btf
 from plait.codegen.codec import Codec
 from plait.codegen.layout import Layout, layout_of
+from plait.core.kernel import info as kernel_info
 from plait.core.kernel import libbpf
 
 _Item = TypeVar("_Item")
@@ -74,7 +75,7 @@ class Map:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.info = libbpf.map_info(fd)
+        self.info = kernel_info.map_info(fd)
         self._padded_size = -(-self.info.value_size // 8) * 8
         self.value_stride = self.info.value_size
         if self.info.type in _PER_CPU:
@@ -274,4 +275,4 @@ def _chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
 # A map's types never change under an id, and the maps of one object share theirs.
 @lru_cache(maxsize=4)
 def _types(btf_id: int) -> Btf:
-    return parse_btf(libbpf.btf_bytes(btf_id))
+    return parse_btf(kernel_info.btf_bytes(btf_id))

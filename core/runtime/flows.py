@@ -9,7 +9,7 @@ from plait.codegen.btf import Btf, Enum, parse_btf
 from plait.codegen.codec import Codec
 from plait.codegen.layout import Field, Layout, StructLayout
 from plait.core.api.contract import Record
-from plait.core.kernel import libbpf
+from plait.core.kernel import info as kernel_info
 from plait.core.kernel.maps import Map
 from plait.core.objects.model import Address
 from plait.core.plan.core import FLOWS
@@ -76,7 +76,7 @@ class FlowTable:
     """Reads the entries of one family's flow table by the types that the kernel has of it."""
 
     def __init__(self, table: Map) -> None:
-        types = parse_btf(libbpf.btf_bytes(table.info.btf_id))
+        types = parse_btf(kernel_info.btf_bytes(table.info.btf_id))
         self._key, self._value = table.codecs()
         self._next_hop = _next_hop_codec(self._value)
         self._actions = _names(types, "plait_action", "PLAIT_ACTION_")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from plait.core.kernel import info as kernel_info
 from plait.core.kernel import libbpf
 from plait.core.kernel.maps import Map
 
@@ -45,7 +46,7 @@ class Generation:
 
     def program_ids(self) -> dict[str, int]:
         """The kernel's id of each program."""
-        return {name: libbpf.program_info(fd).id for name, fd in self.programs.items()}
+        return {name: kernel_info.program_info(fd).id for name, fd in self.programs.items()}
 
     def close(self) -> None:
         """Let go of the descriptors; what is pinned or attached lives on."""

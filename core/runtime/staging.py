@@ -11,7 +11,7 @@ from plait.codegen.layout import layout_of
 from plait.codegen.object import MapDefinition, ObjectInfo, read_object
 from plait.core.api.contract import MapSpec, OnReload
 from plait.core.errors import PlaitError, SystemProblem
-from plait.core.kernel import libbpf
+from plait.core.kernel import info as kernel_info
 from plait.core.kernel.bpfobject import BpfObject, ObjectMap, VerifierRefused
 from plait.core.kernel.maps import Map
 from plait.core.kernel.verifier import Header, explain
@@ -38,7 +38,7 @@ class Staged:
     programs: Mapping[str, int]
     maps: Mapping[str, Map]
     changes: Mapping[str, MapChange]
-    info: Mapping[str, libbpf.ProgramInfo]
+    info: Mapping[str, kernel_info.ProgramInfo]
 
     def close(self) -> None:
         """Let go of the descriptors."""
@@ -142,7 +142,7 @@ class _Loader:
             name
             for name in self._objects
             if name in unchanged
-            and ids.isdisjoint(libbpf.program_maps(self._before.programs[name]))
+            and ids.isdisjoint(kernel_info.program_maps(self._before.programs[name]))
         ]
         loaded = [inspect(image) for name, image in self._objects.items() if name not in stay]
         created = {definition.name for info in loaded for definition in info.maps}
@@ -218,7 +218,9 @@ class _Loader:
             programs=dict(sorted(self._programs.items())),  # threads end in any order
             maps={name: self._maps[name] for name in order},
             changes=dict(self._changes),
-            info={name: libbpf.program_info(fd) for name, fd in sorted(self._programs.items())},
+            info={
+                name: kernel_info.program_info(fd) for name, fd in sorted(self._programs.items())
+            },
         )
 
     def _prepare(self, name: str, handle: ObjectMap) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from plait.core.kernel import info as kernel_info
 from plait.core.kernel import libbpf, programs
 from plait.core.kernel.bpfobject import BpfObject, VerifierRefused
 from plait.core.kernel.maps import Map, MapType
@@ -119,7 +120,7 @@ def test_a_loaded_program_tells_its_cost(opened: BpfObject) -> None:
     opened.load()
     program = opened.programs["classify"].fd()
 
-    info = libbpf.program_info(program)
+    info = kernel_info.program_info(program)
 
     os.close(program)
     assert info.name == "classify"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pyroute2.iproute.linux import IPRoute
 
+from plait.core.kernel import info as kernel_info
 from plait.core.kernel import libbpf, links
 from plait.core.kernel.libbpf import AttachType
 from plait.core.kernel.links import Attachment, Device, DeviceGone, Direction, Mechanism
@@ -128,7 +129,7 @@ def test_an_attachment_is_adopted_from_its_pin(
 
     assert links.adopt(bpffs / "pin") == place
     assert links.adopt_all(bpffs) == (place,)
-    assert links.program_id(place) == libbpf.program_info(passing).id
+    assert links.program_id(place) == kernel_info.program_info(passing).id
 
 
 @each_mechanism

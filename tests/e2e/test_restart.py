@@ -13,6 +13,7 @@ from pyroute2 import IPRoute
 
 from plait.core.endpoints import namespaces
 from plait.core.kernel import clsact, libbpf
+from plait.core.kernel import info as kernel_info
 from plait.core.kernel.bpfobject import BpfObject
 from plait.core.kernel.links import Device, Direction, programs_on
 from plait.core.kernel.pins import BPFFS
@@ -297,9 +298,9 @@ def _places(node: Node) -> list[str]:
     return [*programs, *(f"{pin}: {_link(pin)}" for pin in pins if not pin.is_symlink())]
 
 
-def _link(pin: Path) -> libbpf.LinkInfo:
+def _link(pin: Path) -> kernel_info.LinkInfo:
     link = libbpf.pinned(pin)
-    info = libbpf.link_info(link)
+    info = kernel_info.link_info(link)
     os.close(link)
     return info
 

@@ -24,7 +24,6 @@ struct plait_parts {
 	struct lb_flow lb_flow;
 };
 
-
 static __always_inline int plait_stages_admit(struct plait_pkt *pkt)
 {
 	struct plait_flow *flow = NULL;

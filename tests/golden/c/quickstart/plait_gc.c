@@ -20,7 +20,6 @@ struct plait_parts {
 	struct lb_flow lb_flow;
 };
 
-
 #define PLAIT_FAMILY 4
 #include "plait_gc_family.h"
 #define PLAIT_FAMILY 6

@@ -16,7 +16,6 @@ enum plait_reason {
 struct plait_parts {
 };
 
-
 #define PLAIT_FAMILY 4
 #include "plait_gc_family.h"
 

@@ -20,7 +20,6 @@ enum plait_reason {
 struct plait_parts {
 };
 
-
 static __always_inline int plait_stages_admit(struct plait_pkt *pkt)
 {
 	struct plait_flow *flow = NULL;
