@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import jinja2
 
@@ -46,17 +47,23 @@ CALLS = {
 
 def render(plan: Plan) -> dict[str, str]:
     """C source by program name; the same plan gives the same bytes."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("plait.codegen"),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
+    environment = _environment()
     hook_template = environment.get_template("hook.c.j2")
     sources = {hook.hook.value: hook_template.render(_hook(plan, hook)) for hook in plan.hooks}
     gc_template = environment.get_template("gc.c.j2")
     sources[GC] = gc_template.render(plan=plan, headers=_headers(plan, ()), families=plan.families)
     return sources
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Kept: to compile the templates takes ten times as long as to fill them."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("plait.codegen"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
 
 
 def _hook(plan: Plan, hook: HookPlan) -> dict[str, object]:
