@@ -53,7 +53,7 @@ def _measure(names: Sequence[str], quick: bool, console: Console) -> list[Figure
             for figure in suite.measure(Run(quick=quick, progress=status.update)):
                 if not names or any(figure.name.startswith(name) for name in names):
                     figures.append(figure)
-                    console.print(f"{figure.name} {_number(figure.value)} {figure.unit}")
+                    console.print(f"{figure.name} {figure.shown} {figure.unit}")
     return figures
 
 
@@ -70,18 +70,8 @@ def _table(figures: Sequence[Figure]) -> Table:
     for title in ("value", "unit", "goal", ""):
         table.add_column(title, justify="left" if title == "unit" else "right")
     for figure in figures:
-        table.add_row(figure.name, _number(figure.value), figure.unit, _goal(figure), _mark(figure))
+        table.add_row(figure.name, figure.shown, figure.unit, figure.shown_goal, _mark(figure))
     return table
-
-
-def _goal(figure: Figure) -> str:
-    if figure.goal is None:
-        return ""
-    return f"{'≥' if figure.goal.at_least else '≤'} {_number(figure.goal.value)}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _mark(figure: Figure) -> str:

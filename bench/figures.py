@@ -14,6 +14,9 @@ class Goal:
     def met(self, value: float) -> bool:
         return value >= self.value if self.at_least else value <= self.value
 
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {_number(self.value)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -31,6 +34,15 @@ class Figure:
     @property
     def met(self) -> bool | None:
         return self.goal.met(self.value) if self.goal else None
+
+    @property
+    def shown(self) -> str:
+        """The value as a person reads it."""
+        return _number(self.value)
+
+    @property
+    def shown_goal(self) -> str:
+        return str(self.goal) if self.goal else ""
 
     def plain(self) -> dict[str, str | float | None]:
         """As build/bench.json has it."""
@@ -61,6 +73,10 @@ class Suite:
     def has(self, name: str) -> bool:
         """True when `name` is a figure of this suite, or the beginning of its figures' names."""
         return name.partition(".")[0] in self.prefixes
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 GOALS: Mapping[str, Goal] = {

@@ -62,7 +62,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("plait.codegen"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,
+        autoescape=False,  # C, not HTML
     )
 
 

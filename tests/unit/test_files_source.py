@@ -206,6 +206,58 @@ def test_a_deleted_file_takes_its_objects_with_it(tmp_path: Path) -> None:
     assert names(source.scan()) == []
 
 
+def test_when_it_is_known_which_file_changed_no_other_is_looked_at(tmp_path: Path) -> None:
+    source = FileSource([tmp_path], KINDS)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(service(name))
+    source.scan()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(service(f"new-{name}"))
+
+    snapshot = source.scan(frozenset({str(tmp_path / "a.yaml")}))
+
+    assert names(snapshot) == ["new-a", "b"]
+
+
+@pytest.mark.parametrize("path", ["c.yaml", "sub", ".", "a.yaml.swp"])
+def test_a_change_of_anything_but_a_known_file_makes_it_look_everywhere(
+    tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+    source = FileSource([tmp_path], KINDS)
+    source.scan()
+    (tmp_path / "a.yaml").write_text(service("new-a"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "c.yaml").write_text(service("c"))
+
+    snapshot = source.scan(frozenset({str(tmp_path / path)}))
+
+    assert names(snapshot) == ["new-a", "c"]
+
+
+def test_a_file_that_is_linked_to_is_read_by_both_of_its_names(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+    (tmp_path / "b.yaml").symlink_to("a.yaml")
+    source = FileSource([tmp_path], KINDS)
+    source.scan()
+    (tmp_path / "a.yaml").write_text(service("new"))
+
+    snapshot = source.scan(frozenset({str(tmp_path / "a.yaml")}))
+
+    assert names(snapshot) == ["new", "new"]
+
+
+def test_a_file_that_is_gone_has_no_objects_any_more(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+    source = FileSource([tmp_path], KINDS)
+    source.scan()
+    (tmp_path / "a.yaml").unlink()
+
+    snapshot = source.scan(frozenset({str(tmp_path / "a.yaml")}))
+
+    assert names(snapshot) == []
+
+
 class Watched:
     """A watched directory, and how often a change was told."""
 
@@ -241,6 +293,16 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
 
 def test_a_write_in_place_is_told(watched: Watched) -> None:
     assert watched.tells(lambda: (watched.path / "a.yaml").write_text(service("b")))
+
+
+def test_the_file_that_was_written_is_named_once(watched: Watched) -> None:
+    path = watched.path / "a.yaml"
+    assert watched.tells(lambda: path.write_text(service("b")))
+
+    named, then = watched.watch.news(), watched.watch.news()
+
+    assert named == {str(path)}
+    assert not then
 
 
 def test_a_rename_over_a_file_is_told(watched: Watched, tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from plait.core.errors import Position
 from plait.core.objects.model import Meta, Service
 from plait.core.objects.store import Changes, Store
@@ -106,3 +109,33 @@ def test_the_hidden_one_takes_over_when_the_first_goes() -> None:
 
     assert changes == Changes(changed=frozenset({KEY}))
     assert store.problems() == ()
+
+
+SERVICES = st.builds(
+    service,
+    ip=st.sampled_from(("10.96.0.1", "10.96.0.2")),
+    name=st.sampled_from(("a", "b", "c", "d")),
+    line=st.integers(1, 3),
+)
+
+
+@given(st.lists(SERVICES), st.data())
+def test_after_any_edit_the_store_is_as_if_it_had_never_held_anything_else(
+    before: list[Service], data: st.DataObject
+) -> None:
+    """Edited lists keep their other objects, the very same ones, as files that are not read do."""
+    store, fresh = Store(), Store()
+    store.replace("files", before)
+    held = dict(store)
+    start = data.draw(st.integers(0, len(before)))
+    end = data.draw(st.integers(start, len(before)))
+    now = [*before[:start], *data.draw(st.lists(SERVICES)), *before[end:]]
+
+    changes = store.replace("files", now)
+    fresh.replace("files", now)
+
+    assert dict(store) == dict(fresh)
+    assert [str(each) for each in store.problems()] == [str(each) for each in fresh.problems()]
+    assert changes.added == store.keys() - held.keys()
+    assert changes.removed == held.keys() - store.keys()
+    assert changes.changed == {key for key in store if key in held and store[key] != held[key]}

@@ -1,18 +1,22 @@
-"""`python -m bench.picture`: the picture of docs/performance.md, from build/bench.json.
+"""`python -m bench.document`: table and picture of docs/performance.md, from build/bench.json.
 
 Needs matplotlib: `pip install -e .[bench]`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from bench.connections import COUNTS, Way
+from bench.figures import Figure as Measured
 
 SOURCE = Path("build/bench.json")
+PAGE = Path("docs/performance.md")
 PICTURE = Path("docs/img/connections.png")
+
+BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 COLOURS = {
     Way.PLAIT: "#0b6e4f",
@@ -29,9 +33,27 @@ LABELS = {
 
 
 def main() -> None:
+    """Write both; the run has to be a whole one."""
+    rows = json.loads(SOURCE.read_text())
+    figures = [Measured(name=row["name"], value=row["value"], unit=row["unit"]) for row in rows]
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}{_table(figures)}{END}{after}")
+    _draw({figure.name: figure.value for figure in figures})
+
+
+def _table(figures: Iterable[Measured]) -> str:
+    lines = ["| figure | value | unit | goal | |", "|---|---:|---|---:|---|"]
+    for each in figures:
+        verdict = {None: "", True: "met", False: "**missed**"}[each.met]
+        lines.append(
+            f"| {each.name} | {each.shown} | {each.unit} | {each.shown_goal} | {verdict} |"
+        )
+    return "\n".join((*lines, ""))
+
+
+def _draw(values: Mapping[str, float]) -> None:
     """Connections per second through the last of 1, 1,000 and 10,000 services."""
-    rows: Sequence[dict[str, float]] = json.loads(SOURCE.read_text())
-    values = {str(row["name"]): row["value"] for row in rows}
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(COLOURS)
