@@ -93,6 +93,7 @@ GOALS: Mapping[str, Goal] = {
     "packet.pod_to_service.established_64k.v4": Goal(value=250),
     "packet.pod_to_service.first.v4": Goal(value=1000),
     "packet.pod_to_service.first_with_10k.v4": Goal(value=1000),
+    "packet.pod_to_service.first_of_10k.v4": Goal(value=1000),
     "compile.cold_ms": Goal(value=1500),
     "load.ms": Goal(value=300),
     "load.verified_instructions": Goal(value=50_000),
