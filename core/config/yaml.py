@@ -81,7 +81,7 @@ class _Loader(yaml.CSafeLoader):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._checked: set[yaml.Node] = set()
+        self._flat: set[yaml.Node] = set()
         self._made: dict[yaml.Node, object] = {}
 
     def plain(self) -> object:
@@ -90,11 +90,23 @@ class _Loader(yaml.CSafeLoader):
         return None if node is None else self._make(node)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        # A node comes here again when `<<` merges it elsewhere, by then with keys of others.
-        if node not in self._checked:
-            self._checked.add(node)
-            _refuse_twins(node)
-        super().flatten_mapping(node)
+        """Put what `<<` merges before the mapping's own keys, which win, as the first source does.
+
+        PyYAML's own does the same, but from 6.0.4 on lets a merged key win over an overriding one.
+        """
+        if node in self._flat:
+            return
+        self._flat.add(node)
+        _refuse_twins(node)
+        pairs: dict[object, tuple[yaml.Node, yaml.Node]] = {}
+        for source in reversed(_merge_sources(node)):
+            if not isinstance(source, yaml.MappingNode):
+                what = "`<<` merges a mapping, or a list of mappings"
+                raise yaml.constructor.ConstructorError(None, None, what, source.start_mark)
+            self.flatten_mapping(source)
+            pairs.update(_own_pairs(source))
+        pairs.update(_own_pairs(node))
+        node.value = list(pairs.values())
 
     def _make(self, node: yaml.Node) -> object:
         if isinstance(node, yaml.ScalarNode):
@@ -124,7 +136,9 @@ class _Loader(yaml.CSafeLoader):
         return made
 
 
-_TEXT, _MAPPING, _SEQUENCE = (f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq"))
+_TEXT, _MAPPING, _SEQUENCE, _MERGE = (
+    f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq", "merge")
+)
 
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
@@ -181,10 +195,19 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, y
     return next((found for found in merged if found), None)
 
 
+def _own_pairs(node: yaml.MappingNode) -> dict[object, tuple[yaml.Node, yaml.Node]]:
+    """The (key, value) nodes of a mapping by what tells keys apart."""
+    return {
+        (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key: (key, value)
+        for key, value in node.value
+        if key.tag != _MERGE
+    }
+
+
 def _merge_sources(node: yaml.MappingNode) -> list[Any]:
     sources: list[Any] = []
     for key, value in node.value:
-        if key.tag == "tag:yaml.org,2002:merge":
+        if key.tag == _MERGE:
             sources += value.value if isinstance(value, yaml.SequenceNode) else [value]
     return sources
 

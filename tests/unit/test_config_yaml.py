@@ -75,6 +75,17 @@ def test_a_merge_of_a_merge_is_no_duplicate() -> None:
     assert load(text, FILE) == {"a": {"k": 1}, "b": {"in": {"k": 2}}, "c": {"k": 2}}
 
 
+def test_the_first_of_several_merged_mappings_wins() -> None:
+    text = "a: &a {k: 1}\nb: &b {k: 2, l: 2}\nc: {<<: [*a, *b], m: 3}\n"
+
+    assert load(text, FILE) == {"a": {"k": 1}, "b": {"k": 2, "l": 2}, "c": {"k": 1, "l": 2, "m": 3}}
+
+
+def test_only_mappings_can_be_merged() -> None:
+    with pytest.raises(PlaitError, match="2:9: `<<` merges a mapping"):
+        load("a: 1\nb: {<<: 7}\n", FILE)
+
+
 TEXT = """\
 node:
   name: node-a
