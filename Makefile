@@ -2,7 +2,7 @@
 # into .venv. `make demo KEEP=1` leaves the demo's network up.
 
 PYTHON := .venv/bin/python
-HEADERS = $(wildcard codegen/bpf/*.h plugins/*/bpf/*.h bench/bpf/*.h tests/plugin_example/*/bpf/*.h)
+HEADERS = $(wildcard codegen/bpf/*.h plugins/*/bpf/*.h bench/bpf/*.h tests/plugin_example/*/bpf/*.h tests/plugins/*/bpf/*.h)
 CACHES := build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 help: ## what there is to make

@@ -24,6 +24,7 @@ COMPILERS = ("clang-19", "clang-20", "clang-18", "clang-17", "clang-16", "clang-
 FLAGS = (
     *("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-std=gnu11"),
     *("-Wall", "-Wextra", "-Wshadow", "-Werror", "-Wno-unused-command-line-argument"),
+    "-Wno-unused-parameter",  # a fragment's parameters are given, whether it needs them or not
     *("-fno-color-diagnostics", "-fno-caret-diagnostics", "-fdebug-compilation-dir=."),
 )
 

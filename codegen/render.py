@@ -31,7 +31,7 @@ class Place:
 
 PLACES = {
     Hook.NETDEV_INGRESS: Place(zone="PLAIT_ZONE_OUTSIDE", owner=None, to_pod=False),
-    Hook.POD_EGRESS: Place(zone="skb->ifindex", owner="saddr", to_pod=False),
+    Hook.POD_EGRESS: Place(zone="ctx->ifindex", owner="saddr", to_pod=False),
     Hook.POD_INGRESS: Place(zone="PLAIT_ZONE_HOST", owner="daddr", to_pod=True),
 }
 

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* What a fragment may use. A fragment is a function of a plugin's header:
  *
- *	static __always_inline int f(struct plait_pkt *pkt, struct plait_flow *flow[, PART *part]);
+ *	static __always_inline int f(plait_ctx *ctx, struct plait_pkt *pkt, struct plait_flow *flow
+ *				     [, PART *part]);
  *
  * It runs when a flow is decided (stages admit and apply: for every packet). It reads the packet's
  * tuple in pkt, rewrites saddr, daddr, sport, dport there when the flow is to leave with others,
- * and returns PLAIT_NEXT for the next stage or what one of the functions below returns:
+ * and returns PLAIT_NEXT for the next stage or what one of these returns:
  *
- *	plait_drop(pkt, REASON)		drop, count the reason
- *	plait_reject(pkt, REASON)	the same, and tell the sender: TCP reset, ICMP port
- *unreachable plait_unreachable(pkt, REASON)	the same (ICMP host unreachable) plait_skip()
- *not ours: on to the host's stack, no flow is made plait_pass(pkt, flow)		to the
- *host's stack, as a flow plait_deliver(pkt, flow, ep)	into a pod of this node plait_forward(pkt,
- *flow, ...)	out of a device to a next hop
+ * - plait_drop(pkt, REASON): drop, count the reason
+ * - plait_reject(pkt, REASON): the same, and tell the sender: TCP reset, ICMP port unreachable
+ * - plait_unreachable(pkt, REASON): the same, ICMP host unreachable
+ * - plait_skip(): not ours: on to the host's stack, no flow is made
+ * - plait_pass(pkt, flow): to the host's stack, as a flow
+ * - plait_deliver(pkt, flow, endpoint): into a pod of this node
+ * - plait_forward(pkt, flow, ...): out of a device to a next hop
  *
- * pkt->family is a constant where a fragment is inlined: a branch on it costs nothing.
+ * `ctx` is what the kernel handed to the program: helpers want it, the packet itself is in pkt.
  */
 #pragma once
 #include <stdbool.h>
@@ -51,6 +53,10 @@ static __always_inline __u32 plait_below(__u32 index, __u32 size)
 #endif
 
 #define __maybe_unused __attribute__((unused))
+/* A function that the verifier walks once, whatever it is called with. Weak, because the compiler
+ * would leave arguments out that it sees unused: "arg#0 expects pointer to ctx".
+ */
+#define PLAIT_STEP __weak
 #define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 #define plait_likely(x) __builtin_expect(!!(x), 1)
 #define plait_unlikely(x) __builtin_expect(!!(x), 0)
@@ -61,13 +67,18 @@ enum plait_verdict {
 	PLAIT_SKIP,
 	PLAIT_DROP,
 	PLAIT_REJECT,
+	PLAIT_RACED, /* the engine's own: another CPU has made this flow meanwhile */
 };
 
 enum plait_packet_kind {
 	PLAIT_PACKET_PLAIN,
 	PLAIT_PACKET_FRAGMENT, /* not the first: has no ports of its own */
 	PLAIT_PACKET_ICMP_ERROR, /* the tuple is that of the flow it is about */
+	PLAIT_PACKET_OTHER, /* no flow can be made of it: only stage admit is asked */
 };
+
+/* What the kernel hands to a program. */
+typedef struct __sk_buff plait_ctx;
 
 /* Why the framework itself drops. */
 PLAIT_DROP_REASON(PLAIT_FLOW_TABLE_FULL);
@@ -77,7 +88,6 @@ PLAIT_DROP_REASON(PLAIT_TOO_BIG);
 
 /* A packet on its way through the stages. */
 struct plait_pkt {
-	struct __sk_buff *skb;
 	struct plait_addr saddr;
 	struct plait_addr daddr;
 	__be16 sport;
@@ -89,6 +99,7 @@ struct plait_pkt {
 	bool from_far_end; /* of ICMP_ERROR: no router on the way, but whom the flow is with */
 	__u16 l4; /* offset of the transport header in the frame */
 	__u16 header; /* bytes from the IP header to the end of the transport header */
+	__u32 ifindex; /* of the device that it is on */
 	__u32 zone;
 	__u32 reason; /* of PLAIT_DROP and PLAIT_REJECT */
 	bool no_route; /* of PLAIT_REJECT: no way there, rather than nobody listening */
@@ -131,7 +142,6 @@ static __always_inline int plait_skip(void)
 
 static __always_inline int plait_pass(struct plait_pkt *pkt, struct plait_flow *flow)
 {
-	(void)pkt;
 	flow->action = PLAIT_ACTION_PASS;
 	flow->oif = PLAIT_ZONE_HOST;
 	flow->mtu = 0xffff;

@@ -7,7 +7,7 @@
  *	struct plait_parts		the plugins' parts of a flow
  *	plait_stages_admit()		the fragments of a stage, in order
  *	plait_stages_service()		... of service
- *	plait_stages_policy()		... of identity and policy: new flows, not replies
+ *	plait_stages_policy()		... of identity and policy
  *	plait_stages_route()		... of route and encrypt
  *	plait_stages_apply()		... of apply
  *	plait_zone(skb)			where packets of this hook come from
@@ -85,7 +85,6 @@ static __always_inline struct F(plait_entry) *F(plait_fast)(struct __sk_buff *sk
 		return NULL;
 	if (PLAIT_PER_PACKET) {
 		struct plait_pkt pkt = {
-			.skb = skb,
 			.saddr = F(plait_widen)(key.saddr),
 			.daddr = F(plait_widen)(key.daddr),
 			.sport = key.sport,
@@ -95,11 +94,12 @@ static __always_inline struct F(plait_entry) *F(plait_fast)(struct __sk_buff *sk
 			.tcp_flags = proto == IPPROTO_TCP ? ((__u8 *)tcp)[13] : 0,
 			.l4 = sizeof(*eth) + sizeof(*ip),
 			.header = header,
+			.ifindex = skb->ifindex,
 			.zone = plait_zone(skb),
 		};
 
-		if (plait_stages_admit(&pkt) != PLAIT_NEXT ||
-		    plait_stages_apply(&pkt, &entry->flow, &entry->parts) != PLAIT_NEXT) {
+		if (plait_stages_admit(skb, &pkt) != PLAIT_NEXT ||
+		    plait_stages_apply(skb, &pkt, &entry->flow, &entry->parts) != PLAIT_NEXT) {
 			plait_count_drop(pkt.reason);
 			*code = TC_ACT_SHOT;
 			return NULL;
@@ -121,21 +121,25 @@ static __always_inline bool F(plait_is_plain)(const struct plait_pkt *pkt)
 /* What is to be done with a packet of this flow. A plain one is sent by the caller, from the draft:
  * there is one place that does it.
  */
-static __always_inline int F(plait_apply)(struct plait_pkt *pkt, struct F(plait_work) *work,
-					  struct F(plait_entry) *entry, bool counted)
+PLAIT_STEP int F(plait_apply)(plait_ctx *ctx, struct F(plait_entry) *entry, bool counted)
 {
-	const struct F(plait_key) *key = &work->key;
-	bool routes = F(plait_routes)(entry);
+	struct F(plait_work) *work = F(plait_work)();
+	struct plait_pkt *pkt;
 	int verdict;
+	bool routes;
 
-	if (routes && F(plait_hops)(pkt->skb) <= 1) {
+	if (!work || !entry)
+		return TC_ACT_SHOT;
+	pkt = &work->pkt;
+	routes = F(plait_routes)(entry);
+	if (routes && F(plait_hops)(ctx) <= 1) {
 		plait_count_drop(PLAIT_HOPS_EXCEEDED);
 		return pkt->kind == PLAIT_PACKET_PLAIN ?
 			       PLAIT_ANSWER(PLAIT_ANSWER_TIME_EXCEEDED, 0) :
 			       TC_ACT_SHOT;
 	}
-	if (routes && F(plait_too_big)(pkt->skb, pkt->header, entry->flow.mtu)) {
-		if (!F(plait_may_fragment)(pkt->skb)) {
+	if (routes && F(plait_too_big)(ctx, pkt->header, entry->flow.mtu)) {
+		if (!F(plait_may_fragment)(ctx)) {
 			plait_count_drop(PLAIT_TOO_BIG);
 			return pkt->kind == PLAIT_PACKET_PLAIN ?
 				       PLAIT_ANSWER(PLAIT_ANSWER_TOO_BIG, entry->flow.mtu) :
@@ -143,17 +147,17 @@ static __always_inline int F(plait_apply)(struct plait_pkt *pkt, struct F(plait_
 		}
 		routes = false;
 	}
-	verdict = plait_stages_apply(pkt, &entry->flow, &entry->parts);
+	verdict = plait_stages_apply(ctx, pkt, &entry->flow, &entry->parts);
 	if (verdict != PLAIT_NEXT) {
 		plait_count_drop(pkt->reason);
 		return TC_ACT_SHOT;
 	}
 
 	if (!counted)
-		F(plait_count)(&entry->flow, pkt->skb);
+		F(plait_count)(&entry->flow, ctx);
 	if (!routes || !F(plait_is_plain)(pkt))
-		return F(plait_send)(pkt, routes, key, entry);
-	if (entry != &work->entry)
+		return F(plait_send)(ctx, pkt, routes, &work->key, entry);
+	if (PLAIT_PER_PACKET || !counted)
 		work->entry = *entry;
 	return PLAIT_SEND_PLAIN;
 }
@@ -170,55 +174,91 @@ static __always_inline int F(plait_refuse)(const struct plait_pkt *pkt, int verd
 	return TC_ACT_SHOT;
 }
 
-/* Everything but the plain packet of a decided flow. `unknown`: its flow is known to be new. Not
- * static: so the verifier walks it once, and not once for each way that leads here.
- */
-__noinline int F(plait_slow)(struct __sk_buff *skb, bool unknown)
+/* Read the packet into the draft, with nothing left out. */
+PLAIT_STEP int F(plait_read)(plait_ctx *ctx)
 {
-	struct plait_pkt pkt = { .skb = skb, .family = PLAIT_FAMILY, .zone = plait_zone(skb) };
-	struct F(plait_entry) *entry, *peer;
-	struct F(plait_work) *work;
-	__u32 zero = 0;
+	struct F(plait_work) *work = F(plait_work)();
+	struct plait_pkt *pkt;
+
+	if (!work)
+		return PLAIT_SKIP;
+	pkt = &work->pkt;
+	__builtin_memset(pkt, 0, sizeof(*pkt));
+	pkt->family = PLAIT_FAMILY;
+	pkt->ifindex = ctx->ifindex;
+	pkt->zone = plait_zone(ctx);
+	if (plait_pull(ctx) || F(plait_parse)(ctx, pkt) != PLAIT_NEXT)
+		pkt->kind = PLAIT_PACKET_OTHER;
+	work->key = F(plait_key_of)(pkt);
+	return PLAIT_NEXT;
+}
+
+/* A packet of a flow that there is: bring the flow up to date. */
+static __always_inline int F(plait_meet)(plait_ctx *ctx, struct F(plait_work) *work,
+					 struct F(plait_entry) *entry)
+{
+	const struct plait_pkt *pkt = &work->pkt;
+	struct F(plait_entry) *peer;
 	int verdict;
 
-	work = bpf_map_lookup_elem(&F(plait_draft), &zero);
-	if (!work || plait_pull(skb))
-		return TC_ACT_UNSPEC;
-	verdict = F(plait_parse)(&pkt);
-	if (verdict == PLAIT_NEXT)
-		verdict = plait_stages_admit(&pkt);
-	if (verdict != PLAIT_NEXT)
-		return F(plait_refuse)(&pkt, verdict);
+	if (!F(plait_current)(&entry->flow)) {
+		verdict = F(plait_renew)(ctx, entry);
+		if (verdict != PLAIT_DONE)
+			return verdict;
+	}
+	if (pkt->kind == PLAIT_PACKET_PLAIN &&
+	    (!(entry->flow.flags & PLAIT_FLOW_SETTLED) || pkt->tcp_flags & PLAIT_TCP_CHANGES)) {
+		peer = F(plait_find_peer)(work, entry);
+		if (peer)
+			plait_track(pkt, &entry->flow, &peer->flow);
+	}
+	return PLAIT_DONE;
+}
 
-	work->key = F(plait_key_of)(&pkt);
-	entry = unknown ? NULL : bpf_map_lookup_elem(&F(plait_flow), &work->key);
-	if (entry && pkt.kind == PLAIT_PACKET_PLAIN && plait_reopens(&pkt, &entry->flow)) {
+/* Everything but the plain packet of a decided flow. `unknown`: its flow is known to be new. */
+PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
+{
+	struct F(plait_work) *work = F(plait_work)();
+	struct F(plait_entry) *entry = NULL;
+	bool opened = false;
+	struct plait_pkt *pkt;
+	int verdict;
+
+	if (!work || F(plait_read)(ctx) != PLAIT_NEXT)
+		return TC_ACT_SHOT;
+	pkt = &work->pkt;
+	verdict = plait_stages_admit(ctx, pkt);
+	if (verdict == PLAIT_NEXT && pkt->kind == PLAIT_PACKET_OTHER)
+		verdict = PLAIT_SKIP;
+	if (verdict != PLAIT_NEXT)
+		return F(plait_refuse)(pkt, verdict);
+
+	if (!unknown)
+		entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
+	if (entry && pkt->kind == PLAIT_PACKET_PLAIN && plait_reopens(pkt, &entry->flow)) {
 		F(plait_forget_peer)(work, entry);
+		bpf_map_delete_elem(&F(plait_flow), &work->key);
 		entry = NULL;
 	}
 	if (!entry) {
-		verdict = pkt.kind == PLAIT_PACKET_ICMP_ERROR ? PLAIT_SKIP :
-								F(plait_open)(&pkt, work);
-		if (verdict != PLAIT_DONE)
-			return F(plait_refuse)(&pkt, verdict);
+		verdict = pkt->kind == PLAIT_PACKET_ICMP_ERROR ? PLAIT_SKIP : F(plait_open)(ctx);
+		opened = verdict == PLAIT_DONE;
+		if (!opened && verdict != PLAIT_RACED)
+			return F(plait_refuse)(pkt, verdict);
 		/* What fragments write to their parts while they apply must reach the table. */
-		entry = PLAIT_PER_PACKET ? bpf_map_lookup_elem(&F(plait_flow), &work->key) :
-					   &work->entry;
-		return entry ? F(plait_apply)(&pkt, work, entry, true) : TC_ACT_SHOT;
+		if (PLAIT_PER_PACKET || !opened)
+			entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
+		else
+			entry = &work->entry;
+		if (!entry)
+			return TC_ACT_SHOT;
 	}
-
-	if (!F(plait_current)(&entry->flow)) {
-		verdict = F(plait_renew)(&pkt, work, entry);
+	if (!opened) {
+		verdict = F(plait_meet)(ctx, work, entry);
 		if (verdict != PLAIT_DONE)
-			return F(plait_refuse)(&pkt, verdict);
+			return F(plait_refuse)(pkt, verdict);
 	}
-	if (pkt.kind == PLAIT_PACKET_PLAIN &&
-	    (!(entry->flow.flags & PLAIT_FLOW_SETTLED) || pkt.tcp_flags & PLAIT_TCP_CHANGES)) {
-		peer = F(plait_find_peer)(work, entry);
-		if (peer)
-			plait_track(&pkt, &entry->flow, &peer->flow);
-	}
-	return F(plait_apply)(&pkt, work, entry, false);
+	return F(plait_apply)(ctx, entry, opened);
 }
 
 /* A packet of this family: the program's whole work. */
@@ -226,7 +266,6 @@ static __always_inline int F(plait_run)(struct __sk_buff *skb)
 {
 	struct F(plait_entry) *entry;
 	struct F(plait_work) *work;
-	__u32 zero = 0;
 	int code;
 
 	entry = F(plait_fast)(skb, &code);
@@ -239,7 +278,7 @@ static __always_inline int F(plait_run)(struct __sk_buff *skb)
 			return F(plait_reset)(skb);
 		if (code != PLAIT_SEND_PLAIN)
 			return F(plait_answer)(skb, code);
-		work = bpf_map_lookup_elem(&F(plait_draft), &zero);
+		work = F(plait_work)();
 		if (!work)
 			return TC_ACT_SHOT;
 		entry = &work->entry;

@@ -72,21 +72,21 @@ struct plait_extension {
 	__u8 length; /* in units of 8 bytes, without the first */
 };
 
-static __always_inline void *plait_at(struct __sk_buff *skb, __u32 offset, __u32 size)
+static __always_inline void *plait_at(plait_ctx *ctx, __u32 offset, __u32 size)
 {
-	void *start = (void *)(long)skb->data + offset;
+	void *start = (void *)(long)ctx->data + offset;
 
-	return start + size > (void *)(long)skb->data_end ? NULL : start;
+	return start + size > (void *)(long)ctx->data_end ? NULL : start;
 }
 
 /* Make sure that all headers can be read directly. */
-static __always_inline long plait_pull(struct __sk_buff *skb)
+static __always_inline long plait_pull(plait_ctx *ctx)
 {
-	__u32 wanted = skb->len < PLAIT_LINEAR ? skb->len : PLAIT_LINEAR;
+	__u32 wanted = ctx->len < PLAIT_LINEAR ? ctx->len : PLAIT_LINEAR;
 
-	if ((long)skb->data_end - (long)skb->data >= wanted)
+	if ((long)ctx->data_end - (long)ctx->data >= wanted)
 		return 0;
-	return bpf_skb_pull_data(skb, wanted);
+	return bpf_skb_pull_data(ctx, wanted);
 }
 
 static __always_inline bool plait_is_icmp(const struct plait_pkt *pkt)
@@ -111,59 +111,66 @@ static __always_inline bool plait_is_echo(__u8 family, __u8 type)
 }
 
 /* The packet inside an ICMP error, turned around: the flow that goes back to its sender. */
-static __always_inline int plait_parse_quoted(struct plait_pkt *pkt)
+static __always_inline int plait_parse_quoted(plait_ctx *ctx, struct plait_pkt *pkt)
 {
-	struct plait_addr from = pkt->saddr, receiver = pkt->daddr;
+	struct plait_addr saddr, daddr;
 	__u32 inner = pkt->l4 + sizeof(struct plait_icmp);
 	__u32 l4 = inner + (pkt->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-	struct plait_ports *ports;
+	struct plait_ports ports;
+	__u8 proto;
 
 	if (pkt->family == 4) {
-		struct iphdr *ip = plait_at(pkt->skb, inner, sizeof(*ip));
+		struct iphdr *ip = plait_at(ctx, inner, sizeof(*ip));
 
 		if (!ip || ip->ihl != 5 || ip->frag_off & bpf_htons(PLAIT_IP_OFFSET))
 			return PLAIT_SKIP;
-		pkt->proto = ip->protocol;
-		pkt->saddr = plait_widen4(ip->daddr);
-		pkt->daddr = plait_widen4(ip->saddr);
+		proto = ip->protocol;
+		saddr = plait_widen4(ip->daddr);
+		daddr = plait_widen4(ip->saddr);
 	} else {
-		struct ipv6hdr *ip = plait_at(pkt->skb, inner, sizeof(*ip));
+		struct ipv6hdr *ip = plait_at(ctx, inner, sizeof(*ip));
 
 		if (!ip)
 			return PLAIT_SKIP;
-		pkt->proto = ip->nexthdr;
-		__builtin_memcpy(&pkt->saddr, &ip->daddr, 16);
-		__builtin_memcpy(&pkt->daddr, &ip->saddr, 16);
+		proto = ip->nexthdr;
+		__builtin_memcpy(&saddr, &ip->daddr, 16);
+		__builtin_memcpy(&daddr, &ip->saddr, 16);
 	}
 
-	if (!plait_addr_same(&receiver, &pkt->daddr))
+	if (!plait_addr_same(&pkt->daddr, &daddr))
 		return PLAIT_SKIP;
-	pkt->from_far_end = plait_addr_same(&from, &pkt->saddr);
-	pkt->kind = PLAIT_PACKET_ICMP_ERROR;
-	if (plait_is_icmp(pkt)) {
-		struct plait_icmp *echo = plait_at(pkt->skb, l4, sizeof(*echo));
+	if (proto == pkt->proto) { /* ICMP about an echo */
+		struct plait_icmp *echo = plait_at(ctx, l4, sizeof(*echo));
 
 		if (!echo || !plait_is_echo(pkt->family, echo->type))
 			return PLAIT_SKIP;
-		pkt->sport = pkt->dport = echo->id;
-		return PLAIT_NEXT;
+		ports = (struct plait_ports){ echo->id, echo->id };
+	} else if (proto == IPPROTO_TCP || proto == IPPROTO_UDP) {
+		struct plait_ports *quoted = plait_at(ctx, l4, sizeof(*quoted));
+
+		if (!quoted)
+			return PLAIT_SKIP;
+		ports = *quoted;
+	} else {
+		return PLAIT_SKIP;
 	}
-	if (pkt->proto != IPPROTO_TCP && pkt->proto != IPPROTO_UDP)
-		return PLAIT_SKIP;
-	ports = plait_at(pkt->skb, l4, sizeof(*ports));
-	if (!ports)
-		return PLAIT_SKIP;
-	pkt->sport = ports->dest;
-	pkt->dport = ports->source;
+
+	pkt->from_far_end = plait_addr_same(&pkt->saddr, &saddr);
+	pkt->kind = PLAIT_PACKET_ICMP_ERROR;
+	pkt->proto = proto;
+	pkt->saddr = saddr;
+	pkt->daddr = daddr;
+	pkt->sport = ports.dest;
+	pkt->dport = ports.source;
 	return PLAIT_NEXT;
 }
 
-static __always_inline int plait_parse_transport(struct plait_pkt *pkt)
+static __always_inline int plait_parse_transport(plait_ctx *ctx, struct plait_pkt *pkt)
 {
 	pkt->header = pkt->l4 - ETH_HLEN + sizeof(struct udphdr);
 
 	if (pkt->proto == IPPROTO_TCP) {
-		struct tcphdr *tcp = plait_at(pkt->skb, pkt->l4, sizeof(*tcp));
+		struct tcphdr *tcp = plait_at(ctx, pkt->l4, sizeof(*tcp));
 
 		if (!tcp)
 			return PLAIT_SKIP;
@@ -174,7 +181,7 @@ static __always_inline int plait_parse_transport(struct plait_pkt *pkt)
 		return PLAIT_NEXT;
 	}
 	if (pkt->proto == IPPROTO_UDP) {
-		struct udphdr *udp = plait_at(pkt->skb, pkt->l4, sizeof(*udp));
+		struct udphdr *udp = plait_at(ctx, pkt->l4, sizeof(*udp));
 
 		if (!udp)
 			return PLAIT_SKIP;
@@ -183,12 +190,12 @@ static __always_inline int plait_parse_transport(struct plait_pkt *pkt)
 		return PLAIT_NEXT;
 	}
 	if (plait_is_icmp(pkt)) {
-		struct plait_icmp *icmp = plait_at(pkt->skb, pkt->l4, sizeof(*icmp));
+		struct plait_icmp *icmp = plait_at(ctx, pkt->l4, sizeof(*icmp));
 
 		if (!icmp)
 			return PLAIT_SKIP;
 		if (plait_is_icmp_error(pkt->family, icmp->type))
-			return plait_parse_quoted(pkt);
+			return plait_parse_quoted(ctx, pkt);
 		if (!plait_is_echo(pkt->family, icmp->type))
 			return PLAIT_SKIP;
 		pkt->sport = pkt->dport = icmp->id;
@@ -198,7 +205,8 @@ static __always_inline int plait_parse_transport(struct plait_pkt *pkt)
 }
 
 /* Fragments follow their first one, which alone has the ports. */
-static __always_inline int plait_parse_fragment(struct plait_pkt *pkt, __u32 id, bool first)
+static __always_inline int plait_parse_fragment(plait_ctx *ctx, struct plait_pkt *pkt, __u32 id,
+						bool first)
 {
 	struct plait_frag_key key = {
 		.saddr = pkt->saddr,
@@ -210,7 +218,7 @@ static __always_inline int plait_parse_fragment(struct plait_pkt *pkt, __u32 id,
 
 	if (first) {
 		struct plait_frag_ports ports;
-		int verdict = plait_parse_transport(pkt);
+		int verdict = plait_parse_transport(ctx, pkt);
 
 		if (verdict != PLAIT_NEXT || pkt->kind == PLAIT_PACKET_ICMP_ERROR)
 			return PLAIT_SKIP;
@@ -229,29 +237,29 @@ static __always_inline int plait_parse_fragment(struct plait_pkt *pkt, __u32 id,
 	return PLAIT_NEXT;
 }
 
-static __always_inline int plait_parse4(struct plait_pkt *pkt)
+static __always_inline int plait_parse4(plait_ctx *ctx, struct plait_pkt *pkt)
 {
-	struct iphdr *ip = plait_at(pkt->skb, ETH_HLEN, sizeof(*ip));
+	struct iphdr *ip = plait_at(ctx, ETH_HLEN, sizeof(*ip));
 	__u16 fragment;
 
 	if (!ip || ip->version != 4 || ip->ihl < 5)
 		return PLAIT_SKIP;
-	if (plait_unroutable4(ip->daddr) || plait_unroutable4(ip->saddr))
-		return PLAIT_SKIP;
 	pkt->saddr = plait_widen4(ip->saddr);
 	pkt->daddr = plait_widen4(ip->daddr);
 	pkt->proto = ip->protocol;
+	if (plait_unroutable4(ip->daddr) || plait_unroutable4(ip->saddr))
+		return PLAIT_SKIP;
 	pkt->l4 = ETH_HLEN + ip->ihl * 4;
 
 	fragment = bpf_ntohs(ip->frag_off);
 	if (fragment & (PLAIT_IP_MF | PLAIT_IP_OFFSET))
-		return plait_parse_fragment(pkt, ip->id, !(fragment & PLAIT_IP_OFFSET));
-	return plait_parse_transport(pkt);
+		return plait_parse_fragment(ctx, pkt, ip->id, !(fragment & PLAIT_IP_OFFSET));
+	return plait_parse_transport(ctx, pkt);
 }
 
-static __always_inline int plait_parse6(struct plait_pkt *pkt)
+static __always_inline int plait_parse6(plait_ctx *ctx, struct plait_pkt *pkt)
 {
-	struct ipv6hdr *ip = plait_at(pkt->skb, ETH_HLEN, sizeof(*ip));
+	struct ipv6hdr *ip = plait_at(ctx, ETH_HLEN, sizeof(*ip));
 	__u32 offset = ETH_HLEN + sizeof(*ip);
 	struct plait_frag_header frag = {};
 	bool fragmented = false;
@@ -261,15 +269,15 @@ static __always_inline int plait_parse6(struct plait_pkt *pkt)
 		return PLAIT_SKIP;
 	__builtin_memcpy(&pkt->saddr, &ip->saddr, 16);
 	__builtin_memcpy(&pkt->daddr, &ip->daddr, 16);
+	pkt->proto = ip->nexthdr;
 	if (plait_unroutable6(pkt->daddr) || plait_unroutable6(pkt->saddr))
 		return PLAIT_SKIP;
-	pkt->proto = ip->nexthdr;
 
 	for (i = 0; i < PLAIT_EXTENSIONS; i++) {
 		struct plait_extension *ext;
 
 		if (pkt->proto == IPPROTO_FRAGMENT) {
-			struct plait_frag_header *header = plait_at(pkt->skb, offset, sizeof(frag));
+			struct plait_frag_header *header = plait_at(ctx, offset, sizeof(frag));
 
 			if (!header)
 				return PLAIT_SKIP;
@@ -284,7 +292,7 @@ static __always_inline int plait_parse6(struct plait_pkt *pkt)
 		if (pkt->proto != IPPROTO_HOPOPTS && pkt->proto != IPPROTO_ROUTING &&
 		    pkt->proto != IPPROTO_DSTOPTS)
 			break;
-		ext = plait_at(pkt->skb, offset, sizeof(*ext));
+		ext = plait_at(ctx, offset, sizeof(*ext));
 		if (!ext)
 			return PLAIT_SKIP;
 		pkt->proto = ext->nexthdr;
@@ -295,7 +303,7 @@ static __always_inline int plait_parse6(struct plait_pkt *pkt)
 	pkt->l4 = offset;
 
 	if (fragmented && frag.offset & bpf_htons(PLAIT_IP6_OFFSET | PLAIT_IP6_MF))
-		return plait_parse_fragment(pkt, frag.id,
+		return plait_parse_fragment(ctx, pkt, frag.id,
 					    !(frag.offset & bpf_htons(PLAIT_IP6_OFFSET)));
-	return plait_parse_transport(pkt);
+	return plait_parse_transport(ctx, pkt);
 }

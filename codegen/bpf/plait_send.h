@@ -160,7 +160,7 @@ static __always_inline __s64 F(plait_diff_of)(const F(plait_ip) *from, const F(p
 }
 
 /* Rewrite by helpers, which know every kind of checksum and work at any offset. */
-static __always_inline int F(plait_rewrite)(const struct plait_pkt *pkt,
+static __always_inline int F(plait_rewrite)(plait_ctx *ctx, const struct plait_pkt *pkt,
 					    const struct F(plait_key) *key,
 					    const struct F(plait_entry) *entry)
 {
@@ -173,23 +173,23 @@ static __always_inline int F(plait_rewrite)(const struct plait_pkt *pkt,
 	__s64 diff = F(plait_diff_of)(&key->saddr, &to->saddr, 0);
 
 	diff = F(plait_diff_of)(&key->daddr, &to->daddr, diff);
-	if (bpf_skb_store_bytes(pkt->skb, at, &to->saddr, 2 * sizeof(to->saddr), PLAIT_RECOMPUTE))
+	if (bpf_skb_store_bytes(ctx, at, &to->saddr, 2 * sizeof(to->saddr), PLAIT_RECOMPUTE))
 		return -1;
 	if (PLAIT_FAMILY == 4 &&
-	    bpf_l3_csum_replace(pkt->skb, ETH_HLEN + offsetof(struct iphdr, check), 0, diff, 0))
+	    bpf_l3_csum_replace(ctx, ETH_HLEN + offsetof(struct iphdr, check), 0, diff, 0))
 		return -1;
 	if (pkt->kind == PLAIT_PACKET_FRAGMENT)
 		return 0;
-	if (bpf_l4_csum_replace(pkt->skb, check, 0, diff, BPF_F_PSEUDO_HDR | mangled) ||
-	    bpf_l4_csum_replace(pkt->skb, check, old_ports, new_ports, 4 | mangled))
+	if (bpf_l4_csum_replace(ctx, check, 0, diff, BPF_F_PSEUDO_HDR | mangled) ||
+	    bpf_l4_csum_replace(ctx, check, old_ports, new_ports, 4 | mangled))
 		return -1;
-	return bpf_skb_store_bytes(pkt->skb, pkt->l4, &new_ports, sizeof(new_ports), 0);
+	return bpf_skb_store_bytes(ctx, pkt->l4, &new_ports, sizeof(new_ports), 0);
 }
 
 /* The packet that an ICMP error quotes is put back as its sender knows it. Its own transport
  * checksum stays as it was: receivers do not look at it.
  */
-static __always_inline int F(plait_rewrite_quoted)(const struct plait_pkt *pkt,
+static __always_inline int F(plait_rewrite_quoted)(plait_ctx *ctx, const struct plait_pkt *pkt,
 						   const struct F(plait_key) *key,
 						   const struct F(plait_entry) *entry)
 {
@@ -201,47 +201,46 @@ static __always_inline int F(plait_rewrite_quoted)(const struct plait_pkt *pkt,
 	__s64 diff = F(plait_diff_of)(&key->daddr, &to->daddr, 0);
 
 	diff = F(plait_diff_of)(&key->saddr, &to->saddr, diff);
-	if (bpf_skb_store_bytes(pkt->skb, inner + offsetof(F(plait_header), saddr), &to->daddr,
+	if (bpf_skb_store_bytes(ctx, inner + offsetof(F(plait_header), saddr), &to->daddr,
 				sizeof(to->daddr), 0) ||
-	    bpf_skb_store_bytes(pkt->skb, inner + offsetof(F(plait_header), daddr), &to->saddr,
+	    bpf_skb_store_bytes(ctx, inner + offsetof(F(plait_header), daddr), &to->saddr,
 				sizeof(to->saddr), 0))
 		return -1;
 	if (PLAIT_FAMILY == 4) {
 		/* The quoted header's own checksum makes up for the addresses. */
-		if (bpf_l3_csum_replace(pkt->skb, inner + offsetof(struct iphdr, check), 0, diff,
-					0))
+		if (bpf_l3_csum_replace(ctx, inner + offsetof(struct iphdr, check), 0, diff, 0))
 			return -1;
-	} else if (bpf_l4_csum_replace(pkt->skb, check, 0, diff, 0)) {
+	} else if (bpf_l4_csum_replace(ctx, check, 0, diff, 0)) {
 		return -1;
 	}
-	if (bpf_skb_store_bytes(pkt->skb, inner + sizeof(F(plait_header)), &new_ports,
-				sizeof(new_ports), 0))
+	if (bpf_skb_store_bytes(ctx, inner + sizeof(F(plait_header)), &new_ports, sizeof(new_ports),
+				0))
 		return -1;
-	return bpf_l4_csum_replace(pkt->skb, check, old_ports, new_ports, sizeof(new_ports));
+	return bpf_l4_csum_replace(ctx, check, old_ports, new_ports, sizeof(new_ports));
 }
 
 /* An ICMP error about a flow: it comes from the service when it came from the backend. */
-static __always_inline int F(plait_rewrite_error)(const struct plait_pkt *pkt,
+static __always_inline int F(plait_rewrite_error)(plait_ctx *ctx, const struct plait_pkt *pkt,
 						  const struct F(plait_key) *key,
 						  const struct F(plait_entry) *entry)
 {
 	const struct F(plait_tuple) *to = &entry->to;
 	__s64 diff = F(plait_diff_of)(&key->daddr, &to->daddr, 0);
 
-	if (F(plait_rewrite_quoted)(pkt, key, entry) ||
-	    bpf_skb_store_bytes(pkt->skb, ETH_HLEN + offsetof(F(plait_header), daddr), &to->daddr,
+	if (F(plait_rewrite_quoted)(ctx, pkt, key, entry) ||
+	    bpf_skb_store_bytes(ctx, ETH_HLEN + offsetof(F(plait_header), daddr), &to->daddr,
 				sizeof(to->daddr), PLAIT_RECOMPUTE))
 		return -1;
 	if (pkt->from_far_end) {
 		diff = F(plait_diff_of)(&key->saddr, &to->saddr, diff);
-		if (bpf_skb_store_bytes(pkt->skb, ETH_HLEN + offsetof(F(plait_header), saddr),
+		if (bpf_skb_store_bytes(ctx, ETH_HLEN + offsetof(F(plait_header), saddr),
 					&to->saddr, sizeof(to->saddr), PLAIT_RECOMPUTE))
 			return -1;
 	}
 	if (PLAIT_FAMILY == 4)
-		return bpf_l3_csum_replace(pkt->skb, ETH_HLEN + offsetof(struct iphdr, check), 0,
-					   diff, 0);
-	return bpf_l4_csum_replace(pkt->skb, pkt->l4 + offsetof(struct plait_icmp, check), 0, diff,
+		return bpf_l3_csum_replace(ctx, ETH_HLEN + offsetof(struct iphdr, check), 0, diff,
+					   0);
+	return bpf_l4_csum_replace(ctx, pkt->l4 + offsetof(struct plait_icmp, check), 0, diff,
 				   BPF_F_PSEUDO_HDR);
 }
 
@@ -290,26 +289,25 @@ static __always_inline bool F(plait_may_fragment)(struct __sk_buff *skb)
 
 	return ip && !(ip->frag_off & bpf_htons(PLAIT_IP_DF));
 #else
-	(void)skb;
 	return false;
 #endif
 }
 
 /* Send any packet, by helpers. */
-static __always_inline int F(plait_send)(const struct plait_pkt *pkt, bool routes,
+static __always_inline int F(plait_send)(plait_ctx *ctx, const struct plait_pkt *pkt, bool routes,
 					 const struct F(plait_key) *key,
 					 struct F(plait_entry) *entry)
 {
 	if (entry->flow.flags & PLAIT_FLOW_REWRITE &&
-	    (pkt->kind == PLAIT_PACKET_ICMP_ERROR ? F(plait_rewrite_error)(pkt, key, entry) :
-						    F(plait_rewrite)(pkt, key, entry)))
+	    (pkt->kind == PLAIT_PACKET_ICMP_ERROR ? F(plait_rewrite_error)(ctx, pkt, key, entry) :
+						    F(plait_rewrite)(ctx, pkt, key, entry)))
 		return TC_ACT_SHOT;
 	if (!routes)
 		return TC_ACT_UNSPEC;
-	if (F(plait_age)(pkt->skb))
+	if (F(plait_age)(ctx))
 		return TC_ACT_SHOT;
 	if (entry->flow.action == PLAIT_ACTION_PEER &&
-	    bpf_skb_store_bytes(pkt->skb, 0, &entry->via.macs, sizeof(entry->via.macs), 0))
+	    bpf_skb_store_bytes(ctx, 0, &entry->via.macs, sizeof(entry->via.macs), 0))
 		return TC_ACT_SHOT;
 	return F(plait_leave)(entry);
 }

@@ -33,13 +33,15 @@ class Stage(StrEnum):
     """
 
     ADMIT = "admit"
-    """Every packet, before anything is decided or applied; a fragment here has no flow (NULL)."""
+    """Every IP packet, before anything is decided or applied; a fragment here has no flow (NULL).
+    What no flow can be made of (PLAIT_PACKET_OTHER) meets no other stage."""
     SERVICE = "service"
     """Choose the destination: a backend in place of a service's address."""
     IDENTITY = "identity"
     """Say who the two ends are."""
     POLICY = "policy"
-    """Allow the flow, or drop it. Replies are not asked again."""
+    """Allow the connection, or drop it. Asked at the hooks of both directions, about the packets of
+    its opener as they leave; a flow that is dropped here ends, and so do its replies."""
     ROUTE = "route"
     """Choose the way out: a pod, a device and its next hop, the host's own stack."""
     ENCRYPT = "encrypt"
@@ -65,9 +67,10 @@ class Fragment:
 
     `function` is defined in `header`, a file of the plugin's `bpf/` folder, with the signature
 
-        static __always_inline int f(struct plait_pkt *pkt, struct plait_flow *flow[, PART *part])
+        static __always_inline int f(plait_ctx *ctx, struct plait_pkt *pkt,
+                                     struct plait_flow *flow[, PART *part])
 
-    where the third parameter is there when the plugin has a flow part. `before` and `after` name
+    where the last parameter is there when the plugin has a flow part. `before` and `after` name
     functions of other fragments at the same hook and stage; those that are absent do not matter.
     """
 

@@ -67,8 +67,8 @@ def test_its_fragments_are_in_the_generated_program(installed: Path, tmp_path: P
 
     source = (tmp_path / "pod_egress.c").read_text()
     assert '#include "quota.h"' in source
-    assert "quota_look_up(pkt, flow, &parts->quota_flow)" in source
-    assert "quota_spend(pkt, flow, &parts->quota_flow)" in source
+    assert "quota_look_up(ctx, pkt, flow, &parts->quota_flow)" in source
+    assert "quota_spend(ctx, pkt, flow, &parts->quota_flow)" in source
 
 
 def test_its_objects_become_entries_of_its_map(quota: Copy) -> None:

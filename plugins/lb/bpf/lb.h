@@ -152,15 +152,14 @@ static __always_inline bool lb_keeps(const struct plait_pkt *pkt, const struct l
 	return pkt->known && part->service == service->id && bpf_map_lookup_elem(&lb_members, &key);
 }
 
-static __always_inline int lb_service(struct plait_pkt *pkt, struct plait_flow *flow,
-				      struct lb_flow *part)
+static __always_inline int lb_service(plait_ctx *ctx, struct plait_pkt *pkt,
+				      struct plait_flow *flow, struct lb_flow *part)
 {
 	struct lb_service_key key = { .addr = pkt->daddr, .port = pkt->dport, .proto = pkt->proto };
 	struct lb_slot_key slot = {};
 	struct lb_service *service;
 	struct lb_backend *backend;
 
-	(void)flow;
 	service = bpf_map_lookup_elem(&lb_services, &key);
 	if (!service) {
 		/* The service is gone: its flows go on to the backends that they have. */

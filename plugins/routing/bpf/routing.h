@@ -16,25 +16,26 @@ PLAIT_DROP_REASON(ROUTING_NO_ROUTE);
 /* The kernel's routing table, without its neighbours: those are resolved when a packet leaves. An
  * older kernel insists on them, and then does not tell the MTU until they are known.
  */
-static __always_inline long routing_lookup(struct plait_pkt *pkt, struct bpf_fib_lookup *fib)
+static __always_inline long routing_lookup(plait_ctx *ctx, struct bpf_fib_lookup *fib)
 {
 	long found;
 
 	fib->tot_len = 1; /* ask for the route's MTU, not only the device's */
-	found = bpf_fib_lookup(pkt->skb, fib, sizeof(*fib), ROUTING_SKIP_NEIGH);
+	found = bpf_fib_lookup(ctx, fib, sizeof(*fib), ROUTING_SKIP_NEIGH);
 	if (found != -EINVAL)
 		return found;
 	fib->tot_len = 0;
-	return bpf_fib_lookup(pkt->skb, fib, sizeof(*fib), 0);
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 
 /* From a pod: to a pod here, or out of the device and to the next hop that the kernel routes to.
  * What is for the node itself, and what only the kernel's stack can send, is passed to it.
  */
-static __always_inline int routing_from_pod(struct plait_pkt *pkt, struct plait_flow *flow)
+static __always_inline int routing_from_pod(plait_ctx *ctx, struct plait_pkt *pkt,
+					    struct plait_flow *flow)
 {
 	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
-	struct bpf_fib_lookup fib = { .ifindex = pkt->skb->ifindex };
+	struct bpf_fib_lookup fib = { .ifindex = pkt->ifindex };
 	struct plait_addr nexthop;
 	__u8 asked;
 
@@ -53,7 +54,7 @@ static __always_inline int routing_from_pod(struct plait_pkt *pkt, struct plait_
 	fib.l4_protocol = pkt->proto;
 	asked = fib.family;
 
-	switch (routing_lookup(pkt, &fib)) {
+	switch (routing_lookup(ctx, &fib)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		break;
@@ -76,7 +77,8 @@ static __always_inline int routing_from_pod(struct plait_pkt *pkt, struct plait_
 }
 
 /* From the wire: into a pod of this node. Anything else is the host's own business. */
-static __always_inline int routing_from_wire(struct plait_pkt *pkt, struct plait_flow *flow)
+static __always_inline int routing_from_wire(plait_ctx *ctx, struct plait_pkt *pkt,
+					     struct plait_flow *flow)
 {
 	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
 
@@ -84,7 +86,8 @@ static __always_inline int routing_from_wire(struct plait_pkt *pkt, struct plait
 }
 
 /* From the host's stack to the pod that it has routed to. */
-static __always_inline int routing_from_host(struct plait_pkt *pkt, struct plait_flow *flow)
+static __always_inline int routing_from_host(plait_ctx *ctx, struct plait_pkt *pkt,
+					     struct plait_flow *flow)
 {
 	return plait_pass(pkt, flow);
 }

@@ -24,65 +24,57 @@ struct plait_parts {
 	struct lb_flow lb_flow;
 };
 
-static __always_inline int plait_stages_admit(struct plait_pkt *pkt)
+static __always_inline int plait_stages_admit(plait_ctx *ctx, struct plait_pkt *pkt)
 {
-	struct plait_flow *flow = NULL;
-	struct plait_parts *parts = NULL;
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
 	return verdict;
 }
 
-static __always_inline int plait_stages_service(struct plait_pkt *pkt, struct plait_flow *flow,
-						    struct plait_parts *parts)
+static __always_inline int plait_stages_service(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_flow *flow, struct plait_parts *parts)
 {
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
 	return verdict;
 }
 
-static __always_inline int plait_stages_policy(struct plait_pkt *pkt, struct plait_flow *flow,
-						    struct plait_parts *parts)
+static __always_inline int plait_stages_policy(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_flow *flow, struct plait_parts *parts)
 {
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
 	return verdict;
 }
 
-static __always_inline int plait_stages_route(struct plait_pkt *pkt, struct plait_flow *flow,
-						    struct plait_parts *parts)
+static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_flow *flow, struct plait_parts *parts)
 {
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
-	verdict = routing_from_wire(pkt, flow); /* route: routing */
+	if (verdict == PLAIT_NEXT)
+		verdict = routing_from_wire(ctx, pkt, flow); /* route: routing */
 	return verdict;
 }
 
-static __always_inline int plait_stages_apply(struct plait_pkt *pkt, struct plait_flow *flow,
-						    struct plait_parts *parts)
+static __always_inline int plait_stages_apply(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_flow *flow, struct plait_parts *parts)
 {
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
 	return verdict;
 }
 
 #define PLAIT_TO_POD 0
 #define PLAIT_PER_PACKET 0
 
-static __always_inline __u32 plait_zone(struct __sk_buff *skb)
+static __always_inline __u32 plait_zone(plait_ctx *ctx)
 {
-	(void)skb;
 	return PLAIT_ZONE_OUTSIDE;
 }
 
 static __always_inline bool plait_owns(struct plait_pkt *pkt)
 {
-	(void)pkt;
 	return true;
 }
 

@@ -20,59 +20,52 @@ enum plait_reason {
 struct plait_parts {
 };
 
-static __always_inline int plait_stages_admit(struct plait_pkt *pkt)
+static __always_inline int plait_stages_admit(plait_ctx *ctx, struct plait_pkt *pkt)
 {
-	struct plait_flow *flow = NULL;
-	struct plait_parts *parts = NULL;
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
 	return verdict;
 }
 
-static __always_inline int plait_stages_service(struct plait_pkt *pkt, struct plait_flow *flow,
-						    struct plait_parts *parts)
+static __always_inline int plait_stages_service(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_flow *flow, struct plait_parts *parts)
 {
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
 	return verdict;
 }
 
-static __always_inline int plait_stages_policy(struct plait_pkt *pkt, struct plait_flow *flow,
-						    struct plait_parts *parts)
+static __always_inline int plait_stages_policy(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_flow *flow, struct plait_parts *parts)
 {
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
 	return verdict;
 }
 
-static __always_inline int plait_stages_route(struct plait_pkt *pkt, struct plait_flow *flow,
-						    struct plait_parts *parts)
+static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_flow *flow, struct plait_parts *parts)
 {
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
-	verdict = routing_from_host(pkt, flow); /* route: routing */
+	if (verdict == PLAIT_NEXT)
+		verdict = routing_from_host(ctx, pkt, flow); /* route: routing */
 	return verdict;
 }
 
-static __always_inline int plait_stages_apply(struct plait_pkt *pkt, struct plait_flow *flow,
-						    struct plait_parts *parts)
+static __always_inline int plait_stages_apply(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_flow *flow, struct plait_parts *parts)
 {
 	int verdict = PLAIT_NEXT;
 
-	(void)pkt, (void)flow, (void)parts;
 	return verdict;
 }
 
 #define PLAIT_TO_POD 1
 #define PLAIT_PER_PACKET 0
 
-static __always_inline __u32 plait_zone(struct __sk_buff *skb)
+static __always_inline __u32 plait_zone(plait_ctx *ctx)
 {
-	(void)skb;
 	return PLAIT_ZONE_HOST;
 }
 
@@ -80,7 +73,7 @@ static __always_inline bool plait_owns(struct plait_pkt *pkt)
 {
 	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
 
-	return endpoint && endpoint->ifindex == pkt->skb->ifindex;
+	return endpoint && endpoint->ifindex == pkt->ifindex;
 }
 
 #define PLAIT_FAMILY 4

@@ -40,21 +40,20 @@ struct {
 } quota_limits SEC(".maps");
 
 /* Policy: when the flow is decided, note its limit. What it has sent before still counts. */
-static __always_inline int quota_look_up(struct plait_pkt *pkt, struct plait_flow *flow,
-					 struct quota_flow *part)
+static __always_inline int quota_look_up(plait_ctx *ctx, struct plait_pkt *pkt,
+					 struct plait_flow *flow, struct quota_flow *part)
 {
 	struct quota_key key = { .addr = pkt->daddr, .port = pkt->dport, .proto = pkt->proto };
 	struct quota_limit *found = bpf_map_lookup_elem(&quota_limits, &key);
 
-	(void)flow;
 	part->limited = found;
 	part->limit = found ? found->packets : 0;
 	return PLAIT_NEXT;
 }
 
 /* Apply: every packet costs one. Replies are not the sender's to pay for. */
-static __always_inline int quota_spend(struct plait_pkt *pkt, struct plait_flow *flow,
-				       struct quota_flow *part)
+static __always_inline int quota_spend(plait_ctx *ctx, struct plait_pkt *pkt,
+				       struct plait_flow *flow, struct quota_flow *part)
 {
 	if (!part->limited || plait_is_reply(flow))
 		return PLAIT_NEXT;
