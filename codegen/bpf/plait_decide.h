@@ -10,6 +10,7 @@
 /* A packet off the fast path, its flow while that is decided, and the other direction's. */
 struct F(plait_work) {
 	struct plait_pkt pkt;
+	struct plait_fragment frag;
 	struct F(plait_key) key;
 	struct F(plait_key) peer_key;
 	struct F(plait_entry) entry;

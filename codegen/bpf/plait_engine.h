@@ -174,6 +174,48 @@ static __always_inline int F(plait_refuse)(const struct plait_pkt *pkt, int verd
 	return TC_ACT_SHOT;
 }
 
+/* Read the transport header of the packet in the draft. */
+PLAIT_STEP int F(plait_read_transport)(plait_ctx *ctx)
+{
+	struct F(plait_work) *work = F(plait_work)();
+
+	return work ? plait_parse_transport(ctx, &work->pkt) : PLAIT_SKIP;
+}
+
+/* Read the extension header that is next, and whatever else stands before the transport's. */
+PLAIT_STEP int F(plait_read_extension)(plait_ctx *ctx)
+{
+	struct F(plait_work) *work = F(plait_work)();
+
+	return work ? plait_parse_extension(ctx, &work->pkt, &work->frag) : PLAIT_SKIP;
+}
+
+static __always_inline int F(plait_parse)(plait_ctx *ctx, struct plait_pkt *pkt,
+					  struct plait_fragment *frag)
+{
+	int i, verdict;
+
+	if (plait_pull(ctx))
+		return PLAIT_SKIP;
+	verdict = F(plait_parse_headers)(ctx, pkt, frag);
+	for (i = 0; PLAIT_FAMILY == 6 && i < PLAIT_EXTENSIONS; i++) {
+		if (verdict != PLAIT_NEXT || frag->later || !plait_is_extension(pkt->proto))
+			break;
+		verdict = F(plait_read_extension)(ctx);
+	}
+	if (verdict != PLAIT_NEXT)
+		return verdict;
+	if (frag->later)
+		return plait_parse_later(pkt, frag->id);
+	verdict = F(plait_read_transport)(ctx);
+	if (!frag->more || verdict != PLAIT_NEXT)
+		return verdict;
+	if (pkt->kind == PLAIT_PACKET_ICMP_ERROR)
+		return PLAIT_SKIP;
+	plait_note_ports(pkt, frag->id);
+	return PLAIT_NEXT;
+}
+
 /* Read the packet into the draft, with nothing left out. */
 PLAIT_STEP int F(plait_read)(plait_ctx *ctx)
 {
@@ -184,10 +226,11 @@ PLAIT_STEP int F(plait_read)(plait_ctx *ctx)
 		return PLAIT_SKIP;
 	pkt = &work->pkt;
 	__builtin_memset(pkt, 0, sizeof(*pkt));
+	__builtin_memset(&work->frag, 0, sizeof(work->frag));
 	pkt->family = PLAIT_FAMILY;
 	pkt->ifindex = ctx->ifindex;
 	pkt->zone = plait_zone(ctx);
-	if (plait_pull(ctx) || F(plait_parse)(ctx, pkt) != PLAIT_NEXT)
+	if (F(plait_parse)(ctx, pkt, &work->frag) != PLAIT_NEXT)
 		pkt->kind = PLAIT_PACKET_OTHER;
 	work->key = F(plait_key_of)(pkt);
 	return PLAIT_NEXT;

@@ -167,6 +167,8 @@ static __always_inline int plait_parse_quoted(plait_ctx *ctx, struct plait_pkt *
 
 static __always_inline int plait_parse_transport(plait_ctx *ctx, struct plait_pkt *pkt)
 {
+	if (pkt->l4 > PLAIT_HEADERS_MAX)
+		return PLAIT_SKIP;
 	pkt->header = pkt->l4 - ETH_HLEN + sizeof(struct udphdr);
 
 	if (pkt->proto == IPPROTO_TCP) {
@@ -204,31 +206,37 @@ static __always_inline int plait_parse_transport(plait_ctx *ctx, struct plait_pk
 	return PLAIT_SKIP;
 }
 
-/* Fragments follow their first one, which alone has the ports. */
-static __always_inline int plait_parse_fragment(plait_ctx *ctx, struct plait_pkt *pkt, __u32 id,
-						bool first)
+/* What the headers say of fragmentation. */
+struct plait_fragment {
+	__u32 id;
+	bool more; /* this is a part of a packet */
+	bool later; /* and not the first one, which alone has the ports */
+};
+
+static __always_inline struct plait_frag_key plait_frag_key(const struct plait_pkt *pkt, __u32 id)
 {
-	struct plait_frag_key key = {
+	return (struct plait_frag_key){
 		.saddr = pkt->saddr,
 		.daddr = pkt->daddr,
 		.id = id,
 		.zone_proto = PLAIT_ZONE_PROTO(pkt->zone, pkt->proto),
 	};
-	struct plait_frag_ports *known;
+}
 
-	if (first) {
-		struct plait_frag_ports ports;
-		int verdict = plait_parse_transport(ctx, pkt);
+/* The ports of a first fragment, for those that follow. */
+static __always_inline void plait_note_ports(const struct plait_pkt *pkt, __u32 id)
+{
+	struct plait_frag_key key = plait_frag_key(pkt, id);
+	struct plait_frag_ports ports = { pkt->sport, pkt->dport };
 
-		if (verdict != PLAIT_NEXT || pkt->kind == PLAIT_PACKET_ICMP_ERROR)
-			return PLAIT_SKIP;
-		ports.sport = pkt->sport;
-		ports.dport = pkt->dport;
-		bpf_map_update_elem(&plait_frags, &key, &ports, BPF_ANY);
-		return PLAIT_NEXT;
-	}
+	bpf_map_update_elem(&plait_frags, &key, &ports, BPF_ANY);
+}
 
-	known = bpf_map_lookup_elem(&plait_frags, &key);
+static __always_inline int plait_parse_later(struct plait_pkt *pkt, __u32 id)
+{
+	struct plait_frag_key key = plait_frag_key(pkt, id);
+	struct plait_frag_ports *known = bpf_map_lookup_elem(&plait_frags, &key);
+
 	if (!known)
 		return PLAIT_SKIP;
 	pkt->kind = PLAIT_PACKET_FRAGMENT;
@@ -237,73 +245,73 @@ static __always_inline int plait_parse_fragment(plait_ctx *ctx, struct plait_pkt
 	return PLAIT_NEXT;
 }
 
-static __always_inline int plait_parse4(plait_ctx *ctx, struct plait_pkt *pkt)
+/* The headers up to the transport's. */
+static __always_inline int plait_parse_headers4(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_fragment *frag)
 {
 	struct iphdr *ip = plait_at(ctx, ETH_HLEN, sizeof(*ip));
-	__u16 fragment;
 
 	if (!ip || ip->version != 4 || ip->ihl < 5)
 		return PLAIT_SKIP;
 	pkt->saddr = plait_widen4(ip->saddr);
 	pkt->daddr = plait_widen4(ip->daddr);
 	pkt->proto = ip->protocol;
+	pkt->l4 = ETH_HLEN + ip->ihl * 4;
+	frag->id = ip->id;
+	frag->later = ip->frag_off & bpf_htons(PLAIT_IP_OFFSET);
+	frag->more = ip->frag_off & bpf_htons(PLAIT_IP_MF | PLAIT_IP_OFFSET);
 	if (plait_unroutable4(ip->daddr) || plait_unroutable4(ip->saddr))
 		return PLAIT_SKIP;
-	pkt->l4 = ETH_HLEN + ip->ihl * 4;
-
-	fragment = bpf_ntohs(ip->frag_off);
-	if (fragment & (PLAIT_IP_MF | PLAIT_IP_OFFSET))
-		return plait_parse_fragment(ctx, pkt, ip->id, !(fragment & PLAIT_IP_OFFSET));
-	return plait_parse_transport(ctx, pkt);
+	return PLAIT_NEXT;
 }
 
-static __always_inline int plait_parse6(plait_ctx *ctx, struct plait_pkt *pkt)
+static __always_inline int plait_parse_headers6(plait_ctx *ctx, struct plait_pkt *pkt,
+						struct plait_fragment *frag)
 {
 	struct ipv6hdr *ip = plait_at(ctx, ETH_HLEN, sizeof(*ip));
-	__u32 offset = ETH_HLEN + sizeof(*ip);
-	struct plait_frag_header frag = {};
-	bool fragmented = false;
-	int i;
 
 	if (!ip || ip->version != 6)
 		return PLAIT_SKIP;
 	__builtin_memcpy(&pkt->saddr, &ip->saddr, 16);
 	__builtin_memcpy(&pkt->daddr, &ip->daddr, 16);
 	pkt->proto = ip->nexthdr;
+	pkt->l4 = ETH_HLEN + sizeof(*ip);
 	if (plait_unroutable6(pkt->daddr) || plait_unroutable6(pkt->saddr))
 		return PLAIT_SKIP;
+	return PLAIT_NEXT;
+}
 
-	for (i = 0; i < PLAIT_EXTENSIONS; i++) {
-		struct plait_extension *ext;
+static __always_inline bool plait_is_extension(__u8 proto)
+{
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS ||
+	       proto == IPPROTO_FRAGMENT;
+}
 
-		if (pkt->proto == IPPROTO_FRAGMENT) {
-			struct plait_frag_header *header = plait_at(ctx, offset, sizeof(frag));
+/* The extension header that pkt->proto announces at pkt->l4. */
+static __always_inline int plait_parse_extension(plait_ctx *ctx, struct plait_pkt *pkt,
+						 struct plait_fragment *frag)
+{
+	struct plait_frag_header *header;
+	struct plait_extension *ext;
+	__u32 offset = pkt->l4;
 
-			if (!header)
-				return PLAIT_SKIP;
-			frag = *header;
-			fragmented = true;
-			pkt->proto = frag.nexthdr;
-			offset += sizeof(frag);
-			if (frag.offset & bpf_htons(PLAIT_IP6_OFFSET))
-				break;
-			continue;
-		}
-		if (pkt->proto != IPPROTO_HOPOPTS && pkt->proto != IPPROTO_ROUTING &&
-		    pkt->proto != IPPROTO_DSTOPTS)
-			break;
-		ext = plait_at(ctx, offset, sizeof(*ext));
-		if (!ext)
+	if (offset > PLAIT_HEADERS_MAX)
+		return PLAIT_SKIP;
+	if (pkt->proto == IPPROTO_FRAGMENT) {
+		header = plait_at(ctx, offset, sizeof(*header));
+		if (!header)
 			return PLAIT_SKIP;
-		pkt->proto = ext->nexthdr;
-		offset += (ext->length + 1) * 8;
-		if (offset > PLAIT_HEADERS_MAX)
-			return PLAIT_SKIP;
+		frag->id = header->id;
+		frag->later = header->offset & bpf_htons(PLAIT_IP6_OFFSET);
+		frag->more = header->offset & bpf_htons(PLAIT_IP6_OFFSET | PLAIT_IP6_MF);
+		pkt->proto = header->nexthdr;
+		pkt->l4 = offset + sizeof(*header);
+		return PLAIT_NEXT;
 	}
-	pkt->l4 = offset;
-
-	if (fragmented && frag.offset & bpf_htons(PLAIT_IP6_OFFSET | PLAIT_IP6_MF))
-		return plait_parse_fragment(ctx, pkt, frag.id,
-					    !(frag.offset & bpf_htons(PLAIT_IP6_OFFSET)));
-	return plait_parse_transport(ctx, pkt);
+	ext = plait_at(ctx, offset, sizeof(*ext));
+	if (!ext)
+		return PLAIT_SKIP;
+	pkt->proto = ext->nexthdr;
+	pkt->l4 = offset + (ext->length + 1) * 8;
+	return PLAIT_NEXT;
 }
