@@ -72,6 +72,14 @@ class StructLayout:
 Layout = Scalar | ArrayLayout | StructLayout
 
 
+def member(struct: Layout, name: str) -> Field:
+    """A field of a struct's layout. LookupError when it has none of that name."""
+    for field in struct.fields if isinstance(struct, StructLayout) else ():
+        if field.name == name:
+            return field
+    raise LookupError(f"no field {name}")
+
+
 def layout_of(btf: Btf, type_id: int) -> Layout:
     """The layout of a type.
 

@@ -31,6 +31,67 @@ static __always_inline struct F(plait_work) *F(plait_work)(void)
 	return bpf_map_lookup_elem(&F(plait_draft), &zero);
 }
 
+/* Flows that a generation has opened or changed while another one with tables of its own takes
+ * over: whichever generation meets their next packet knows them. Without the plugins' parts, which
+ * may be laid out otherwise there: the control plane carries these over.
+ */
+struct F(plait_handed) {
+	struct plait_flow flow;
+	struct F(plait_tuple) to;
+	union F(plait_via) via;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct F(plait_key));
+	__type(value, struct F(plait_handed));
+} F(plait_handover) SEC(".maps");
+
+static __always_inline void F(plait_hand)(const struct F(plait_key) *key)
+{
+	const struct F(plait_entry) *entry = bpf_map_lookup_elem(&F(plait_flow), key);
+	struct F(plait_handed) handed;
+
+	if (!entry)
+		return;
+	handed.flow = entry->flow;
+	handed.to = entry->to;
+	handed.via = entry->via;
+	bpf_map_update_elem(&F(plait_handover), key, &handed, BPF_ANY);
+}
+
+/* Hand over the flow that the draft is about, and the other direction's. */
+PLAIT_STEP int F(plait_hand_over)(void)
+{
+	struct F(plait_work) *work = F(plait_work)();
+
+	if (!work)
+		return 0;
+	F(plait_hand)(&work->key);
+	F(plait_hand)(&work->peer_key);
+	return 0;
+}
+
+/* Take the flow of the packet from the other generation, should it have been there. */
+PLAIT_STEP int F(plait_take_over)(void)
+{
+	struct F(plait_work) *work = F(plait_work)();
+	const struct F(plait_handed) *handed;
+
+	if (!work)
+		return -1;
+	handed = bpf_map_lookup_elem(&F(plait_handover), &work->key);
+	if (!handed)
+		return -1;
+	__builtin_memset(&work->entry, 0, sizeof(work->entry));
+	work->entry.flow = handed->flow;
+	work->entry.to = handed->to;
+	work->entry.via = handed->via;
+	return bpf_map_update_elem(&F(plait_flow), &work->key, &work->entry, BPF_NOEXIST);
+}
+
 /* True while nothing that the flow was decided from has changed. */
 static __always_inline bool F(plait_current)(const struct plait_flow *flow)
 {

@@ -262,8 +262,8 @@ static __always_inline int F(plait_meet)(plait_ctx *ctx, struct F(plait_work) *w
 PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 {
 	struct F(plait_work) *work = F(plait_work)();
+	bool opened = false, handing_over;
 	struct F(plait_entry) *entry = NULL;
-	bool opened = false;
 	struct plait_pkt *pkt;
 	int verdict;
 
@@ -277,6 +277,9 @@ PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 		return F(plait_refuse)(pkt, verdict);
 
 	if (!unknown)
+		entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
+	handing_over = plait_handing_over();
+	if (!entry && handing_over && !F(plait_take_over)())
 		entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
 	if (entry && pkt->kind == PLAIT_PACKET_PLAIN && plait_reopens(pkt, &entry->flow)) {
 		F(plait_forget_peer)(work, entry);
@@ -301,6 +304,8 @@ PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 		if (verdict != PLAIT_DONE)
 			return F(plait_refuse)(pkt, verdict);
 	}
+	if (handing_over)
+		F(plait_hand_over)();
 	return F(plait_apply)(ctx, entry, opened);
 }
 

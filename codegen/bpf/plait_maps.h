@@ -8,6 +8,7 @@
  */
 struct plait_revisions {
 	__u32 all;
+	__u32 handing_over; /* 1 while a generation with flow tables of its own takes over */
 	__u32 slot[65536];
 };
 
@@ -24,6 +25,13 @@ static __always_inline struct plait_revisions *plait_revisions(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&plait_revs, &zero);
+}
+
+static __always_inline bool plait_handing_over(void)
+{
+	const struct plait_revisions *revs = plait_revisions();
+
+	return revs && revs->handing_over;
 }
 
 /* The slot of an address. Source of the multiplier: Knuth, TAOCP 6.4 (golden ratio). */

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
+from plait.codegen.layout import member
 from plait.core.kernel.maps import Map
 from plait.core.objects.model import Address
 
@@ -21,21 +22,28 @@ def slot_of(address: Address) -> int:
 
 
 class Revisions:
-    """The counters in the map plait_revs, written in place: the datapath sees them at once."""
+    """What the map plait_revs holds, written in place: the datapath sees it at once."""
 
     def __init__(self, counters: Map) -> None:
         self._memory = counters.memory()
+        _, layout = counters.layouts()
+        self._all, self._handing_over, self._slots = (
+            member(layout, name).offset for name in ("all", "handing_over", "slot")
+        )
 
     def bump_all(self) -> None:
         """Every flow decides again."""
-        self._increment(0)
+        self._increment(self._all)
 
     def bump(self, addresses: Iterable[Address]) -> None:
         """The flows of these addresses decide again (and of those that share their slots)."""
         for slot in {slot_of(address) for address in addresses}:
-            self._increment(1 + slot)
+            self._increment(self._slots + slot * _COUNTER.size)
 
-    def _increment(self, index: int) -> None:
-        at = index * _COUNTER.size
+    def hand_over(self, *, begin: bool) -> None:
+        """Flows that are opened or changed from now on are written down for another generation."""
+        _COUNTER.pack_into(self._memory, self._handing_over, int(begin))
+
+    def _increment(self, at: int) -> None:
         (value,) = _COUNTER.unpack_from(self._memory, at)
         _COUNTER.pack_into(self._memory, at, (value + 1) & 0xFFFFFFFF)

@@ -11,6 +11,7 @@ NODES = "plait_nodes"
 DROPS = "plait_drops"
 FLOWS = {4: "plait_flow4", 6: "plait_flow6"}
 DRAFTS = {4: "plait_draft4", 6: "plait_draft6"}
+HANDOVERS = {4: "plait_handover4", 6: "plait_handover6"}
 
 
 def core_contribution(config: Config) -> Contribution:
@@ -23,6 +24,7 @@ def core_contribution(config: Config) -> Contribution:
             MapSpec(
                 name=FLOWS[family], max_entries=capacity.flows, config_key="node.capacity.flows"
             ),
+            MapSpec(name=HANDOVERS[family], max_entries=16384),
             MapSpec(name=DRAFTS[family], max_entries=1, on_reload=OnReload.RESET),
         )
     )

@@ -1,8 +1,8 @@
 """The datapath of one instance: the generation that runs, where it is attached, and its swap."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -13,7 +13,7 @@ from plait.core.control.revisions import Revisions
 from plait.core.errors import PlaitError, SystemProblem
 from plait.core.kernel import links
 from plait.core.kernel.links import Attachment, Device, Mechanism
-from plait.core.kernel.maps import Map
+from plait.core.kernel.maps import Map, MapFull
 from plait.core.kernel.pins import Paths
 from plait.core.pipeline import Prepared
 from plait.core.plan.core import REVISIONS
@@ -22,6 +22,7 @@ from plait.core.runtime import attachments, generation
 from plait.core.runtime.actions import PROC_SYS, Action, WriteState, WriteSysctl, perform
 from plait.core.runtime.attachments import Place, places
 from plait.core.runtime.generation import Generation
+from plait.core.runtime.handover import Handover, end_handover, handing_over
 from plait.core.runtime.migration import migrate
 from plait.core.runtime.proving import prove
 from plait.core.runtime.staging import MapChange, stage
@@ -108,20 +109,26 @@ class Datapath:
         changed = [n for n, change in staged.changes.items() if change is MapChange.MIGRATED]
         revisions = Revisions(fresh.maps[REVISIONS])
         old = self.generation
-        try:
-            if staged.changes[REVISIONS] is MapChange.NEW:
-                revisions.bump_all()
-            migrated = self._migrate(plan, changed, fresh, old)
-            fill(fresh)
-            fresh.pin(self._paths.pins)
-            self._swap(prepared, fresh, devices, config)
-        except BaseException:
-            generation.forget(self._paths.pins, number)
-            fresh.close()
-            raise
+        with ExitStack() as handing:
+            try:
+                if staged.changes[REVISIONS] is MapChange.NEW:
+                    revisions.bump_all()
+                flows = handing.enter_context(self._handing_over(plan, changed, fresh))
+                migrated = self._migrate(plan, changed, fresh, old)
+                fill(fresh)
+                fresh.pin(self._paths.pins)
+                for each in flows:
+                    each.follow()
+                self._swap(prepared, fresh, devices, config)
+            except BaseException:
+                generation.forget(self._paths.pins, number)
+                fresh.close()
+                raise
+            with suppress(PlaitError, MapFull):  # no room left: what came last begins anew
+                for each in flows:
+                    each.settle()
+                migrated += self._migrate(plan, changed, fresh, old)
         revisions.bump_all()
-        with suppress(PlaitError):  # no room left: what came last begins anew
-            migrated += self._migrate(plan, changed, fresh, old)
         generation.forget_others(self._paths.pins, (number, *((old.number,) if old else ())))
         if old:
             old.close()
@@ -177,13 +184,20 @@ class Datapath:
             and not each.spec.reconciled
             and target.maps[each.spec.name].info.id != ids.get(each.spec.name)
         ]
-        try:
-            self._migrate(plan, moved, target, current)
-            fill(target)
-            self._turn_to(target, state, devices)
-        except BaseException:
-            target.close()
-            raise
+        with ExitStack() as handing:
+            try:
+                flows = handing.enter_context(self._handing_over(plan, moved, target))
+                self._migrate(plan, moved, target, current)
+                fill(target)
+                for each in flows:
+                    each.follow()
+                self._turn_to(target, state, devices)
+            except BaseException:
+                target.close()
+                raise
+            with suppress(PlaitError, MapFull):
+                for each in flows:
+                    each.settle()
         Revisions(target.maps[REVISIONS]).bump_all()
         current.close()
 
@@ -218,6 +232,7 @@ class Datapath:
                 links.detach(found)
             self.attached = {}
             return
+        end_handover(self.maps)
         attachments.detach_others(self._links, Mechanism(self.state.mechanism))
         ids = self.generation.program_ids()
         for place, found in list(self.attached.items()):
@@ -226,6 +241,13 @@ class Datapath:
                 del self.attached[place]
             elif links.program_id(found) != ids[place.hook.value]:
                 links.update(found, self.generation.programs[place.hook.value])
+
+    def _handing_over(
+        self, plan: Plan, changed: Collection[str], new: Generation
+    ) -> AbstractContextManager[tuple[Handover, ...]]:
+        """From the running generation to a new one, whose flow tables are among the `changed`."""
+        specs = {each.spec.name: each.spec for each in plan.maps}
+        return handing_over(specs, changed, self.maps, new.maps)
 
     def _migrate(
         self, plan: Plan, names: list[str], fresh: Generation, old: Generation | None

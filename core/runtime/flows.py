@@ -7,7 +7,7 @@ from typing import cast
 
 from plait.codegen.btf import Btf, Enum, parse_btf
 from plait.codegen.codec import Codec
-from plait.codegen.layout import Field, Layout, StructLayout
+from plait.codegen.layout import member
 from plait.core.api.contract import Record
 from plait.core.kernel import info as kernel_info
 from plait.core.kernel.maps import Map
@@ -110,14 +110,6 @@ class FlowTable:
         offset, codec = self._next_hop
         record = codec.decode(value[offset : offset + codec.size])
         return _address(record, "addr" if "addr" in record else "value")
-
-
-def member(struct: Layout, name: str) -> Field:
-    """A field of a struct's layout. LookupError when it has none of that name."""
-    for field in struct.fields if isinstance(struct, StructLayout) else ():
-        if field.name == name:
-            return field
-    raise LookupError(f"no field {name}")
 
 
 def _next_hop_codec(value: Codec) -> tuple[int, Codec]:

@@ -16,7 +16,7 @@ def migrate(spec: MapSpec, old: Map, new: Map) -> int:
     Called before the swap, and again after it for what the old programs still added. PlaitError
     when a field cannot hold its old values, or the new map is too small.
     """
-    convert = _converter(spec, old, new)
+    convert = converter(spec, old, new)
     present = {key for key, _ in new.items()}
     copied = 0
     for chunk in old.chunks():
@@ -34,7 +34,8 @@ def migrate(spec: MapSpec, old: Map, new: Map) -> int:
     return copied
 
 
-def _converter(spec: MapSpec, old: Map, new: Map) -> Convert:
+def converter(spec: MapSpec, old: Map, new: Map) -> Convert:
+    """What turns entries of `old` into those of `new`."""
     if spec.migrate is not None:
         return _by_plugin(spec, old, new)
     old_key, old_value = old.layouts()

@@ -9,6 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Self
 
+from plait.codegen.layout import member
 from plait.codegen.render import GC
 from plait.core.api.contract import Handler, Hook, Record, Verdict
 from plait.core.control.endpoints import endpoint_handler
@@ -23,7 +24,7 @@ from plait.core.objects.model import Address, Endpoint, Key, Meta, Object
 from plait.core.pipeline import Prepared
 from plait.core.plan.core import DROPS, FLOWS, NODES, REVISIONS
 from plait.core.runtime.collector import Collected, collect, measure_hz
-from plait.core.runtime.flows import Ends, Flow, member, read_flows
+from plait.core.runtime.flows import Ends, Flow, read_flows
 from plait.core.runtime.proving import VERDICTS
 from plait.core.runtime.staging import Staged
 from plait.core.testing.network import NODE, Network, private_network

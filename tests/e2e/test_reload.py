@@ -204,6 +204,18 @@ def test_fifty_reloads_of_each_kind_lose_nothing(node: Node) -> None:
     assert node.status().error is None
 
 
+@pytest.mark.deep
+def test_connections_that_open_while_flow_tables_move_are_served(node: Node) -> None:
+    text = node.config.read_text()
+    clients = [start(node.lab, "client", Connected, V4, "--timeout", "5") for _ in range(2)]
+
+    for _ in range(20):
+        for size in (200_000, 262_144):
+            node.configure(text.replace("node:\n", f"node:\n  capacity: {{flows: {size}}}\n"))
+
+    assert [each.stop().errors for each in clients] == [{}, {}]
+
+
 def _as_config_map(folder: Path, files: dict[str, str]) -> None:
     """As Kubernetes writes a ConfigMap: files are links into a folder that is swapped whole."""
     number = len(list(folder.glob("..2*")))
