@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Forgetting idle flows, inside the kernel: a program that the agent runs now and then.
  *
- * A connection is idle when both of its directions are. Under pressure (percent of the usual idle
- * times, below 100) those that nobody has answered go first.
+ * A connection goes when a pod of it is gone. It is idle when both of its directions are. Under
+ * pressure (percent of the usual idle times, below 100) those that nobody has answered go first.
  */
 #pragma once
 #include "plait_track.h"
@@ -16,7 +16,7 @@ struct plait_gc_run {
 	__u32 percent; /* in: of the idle times of flows that are not established */
 	__u32 live[2]; /* out: entries looked at and kept, of IPv4 and of IPv6 */
 	__u32 removed; /* out */
-	__u32 pad;
+	__u32 sweep; /* in: 1 also forgets flows of pods that are gone, however fresh */
 };
 
 static __always_inline bool plait_is_idle(const struct plait_flow *flow,
@@ -32,4 +32,15 @@ static __always_inline bool plait_is_idle(const struct plait_flow *flow,
 	if (flow->state != PLAIT_STATE_ESTABLISHED && flow->state != PLAIT_STATE_UDP_STREAM)
 		timeout = (__u64)timeout * run->percent / 100;
 	return idle > timeout;
+}
+
+/* True when `zone` is a pod's, but no longer that of the pod with this address. */
+static __always_inline bool plait_is_left(__u32 zone, const struct plait_addr *addr)
+{
+	const struct plait_endpoint *endpoint;
+
+	if (zone == PLAIT_ZONE_OUTSIDE || zone == PLAIT_ZONE_HOST)
+		return false;
+	endpoint = plait_endpoint(addr);
+	return !endpoint || endpoint->ifindex != zone;
 }

@@ -89,6 +89,7 @@ class Agent:
         self._watched: tuple[Path, ...] = ()
         self._hz = 0
         self._fullness = 0.0
+        self._sweep = True  # pods may have gone while no agent ran
         self._status = Status(pid=os.getpid(), config=str(config), started=time.time())
 
     def run(self) -> None:
@@ -174,6 +175,7 @@ class Agent:
                 case LinkGone(link=link):
                     self._node.links.remove(link)
                     changed.add(link.name)
+                    self._sweep = True
                 case AddressChanged():
                     addresses = True
                 case RouteChanged():
@@ -260,8 +262,9 @@ class Agent:
         if not self._hz:
             self._hz = collector.measure_hz(generation.programs[GC])
         collected = collector.collect(
-            generation.programs, generation.maps, self._hz, self._fullness
+            generation.programs, generation.maps, self._hz, self._fullness, sweep=self._sweep
         )
+        self._sweep = False
         self._status.flows, self._fullness = collected.live, collected.fullness
         self._publish()
 

@@ -10,7 +10,7 @@ from plait.core.kernel import libbpf
 from plait.core.kernel.maps import Map
 from plait.core.plan.core import FLOWS
 
-_RUN = struct.Struct("=QIIIII4x")  # struct plait_gc_run
+_RUN = struct.Struct("=QIIIIII")  # struct plait_gc_run
 _USUAL_HZ = (100, 250, 300, 1000)
 _CALIBRATION = 0.05  # seconds
 
@@ -34,14 +34,21 @@ def measure_hz(program: int) -> int:
 
 
 def collect(
-    programs: Mapping[str, int], maps: Mapping[str, Map], hz: int, fullness: float = 0.0
+    programs: Mapping[str, int],
+    maps: Mapping[str, Map],
+    hz: int,
+    fullness: float = 0.0,
+    *,
+    sweep: bool = False,
 ) -> Collected:
-    """Forget idle flows. `fullness` is what the last run told: from three quarters of a table on,
-    flows that are not established are forgotten the sooner the fuller it is.
+    """Forget idle flows; with `sweep`, also those of pods that are gone.
+
+    `fullness` is what the last run told: from three quarters of a table on, flows that are not
+    established are forgotten the sooner the fuller it is.
     """
     free = max(0.0, 1 - fullness)
     percent = 100 if free > 0.25 else max(1, int(free * 4 * 100))
-    _, live, removed = _run(programs[GC], hz, percent)
+    _, live, removed = _run(programs[GC], hz, percent, sweep)
     capacities = {
         family: maps[name].info.max_entries for family, name in FLOWS.items() if name in maps
     }
@@ -52,8 +59,10 @@ def collect(
     )
 
 
-def _run(program: int, hz: int, percent: int) -> tuple[int, dict[int, int], int]:
+def _run(
+    program: int, hz: int, percent: int, sweep: bool = False
+) -> tuple[int, dict[int, int], int]:
     """(jiffies, live entries by family, entries removed)."""
-    _, context = libbpf.program_call(program, _RUN.pack(0, hz, percent, 0, 0, 0))
-    jiffies, _, _, live4, live6, removed = _RUN.unpack(context)
+    _, context = libbpf.program_call(program, _RUN.pack(0, hz, percent, 0, 0, 0, sweep))
+    jiffies, _, _, live4, live6, removed, _ = _RUN.unpack(context)
     return jiffies, {4: live4, 6: live6}, removed

@@ -189,9 +189,12 @@ class Datapath:
                 _SEEN.pack_into(aged, at, seen - seconds * self._hz & 0xFFFFFFFF)
                 table.update(key, bytes(aged))
 
-    def collect(self, *, fullness: float = 0.0) -> Collected:
-        """Forget idle flows, of a table that was so full (0..1) when it was last looked at."""
-        return collect(self._programs, self.maps, self._hz, fullness)
+    def collect(self, *, fullness: float = 0.0, sweep: bool = False) -> Collected:
+        """Forget idle flows, of a table that was so full (0..1) when it was last looked at.
+
+        With `sweep`, also those of pods that are gone.
+        """
+        return collect(self._programs, self.maps, self._hz, fullness, sweep=sweep)
 
     @cached_property
     def _hz(self) -> int:

@@ -138,3 +138,30 @@ def test_a_flow_whose_packet_comes_while_the_table_is_looked_through_is_kept(
     collected = datapath.collect()
 
     assert (collected.live, collected.removed) == (2, 0)
+
+
+@pytest.mark.parametrize("gone", ["client", "server"])
+def test_flows_of_a_pod_that_is_gone_are_swept_away(
+    datapath: Datapath, net: Addresses, gone: str
+) -> None:
+    request = tcp(src=net.client, dst=net.server)
+    datapath.pod_egress(request)
+    datapath.pod_egress(answer(request))
+    datapath.remove(datapath.pods[gone].endpoint)
+
+    kept = datapath.collect()
+    swept = datapath.collect(sweep=True)
+
+    assert (kept.live, kept.removed) == (2, 0)
+    assert (swept.live, swept.removed) == (0, 2)
+
+
+def test_a_sweep_leaves_the_flows_of_others_alone(datapath: Datapath, net: Addresses) -> None:
+    datapath.pod_egress(tcp(src=net.client, dst=net.server))
+    datapath.pod_egress(tcp(src=net.client, dst=net.remote))
+    datapath.netdev_ingress(tcp(src=net.remote, dst=net.server, sport=7))
+    datapath.pod_ingress(tcp(src=net.node, dst=net.server, sport=8))
+
+    swept = datapath.collect(sweep=True)
+
+    assert (swept.live, swept.removed) == (8, 0)

@@ -83,6 +83,18 @@ def test_a_deleted_endpoint_leaves_nothing(node: Node, late: Path) -> None:
     assert node.plait("status").returncode == 0
 
 
+def test_the_flows_of_a_deleted_endpoint_are_forgotten(node: Node, late: Path) -> None:
+    _add(node, late)
+    with namespaces.entered(node.lab.hosts["node-a"].netns):
+        zone = socket.if_nametoindex(INTERFACE)
+    assert _asks(node.lab, late, SERVICE[0])
+    assert zone in _zones(node)
+
+    node.plait("endpoint", "del", "late")
+
+    node.wait_for(lambda: zone not in _zones(node))
+
+
 def test_add_and_del_may_be_repeated(node: Node, late: Path) -> None:
     first = node.plait("endpoint", "add", "late", *_options(node, late))
     second = node.plait("endpoint", "add", "late", *_options(node, late))
@@ -155,6 +167,10 @@ def _add(node: Node, netns: Path) -> None:
 
 def _options(node: Node, netns: Path) -> tuple[str, ...]:
     return ("--netns", str(netns), "--label", "app=late", "-c", str(node.config))
+
+
+def _zones(node: Node) -> set[int]:
+    return {zone for flow in node.flows() for zone in (flow.zone, flow.oif)}
 
 
 def _interfaces() -> set[str]:
