@@ -22,12 +22,15 @@ class Connected:
 
 
 def connect(target: Target, until: Until, *, timeout: float) -> Connected:
-    """Connect one at a time until the end; one that takes longer than `timeout` is an error."""
+    """Connect one at a time until the end, but once at least.
+
+    A connection that takes longer than `timeout` seconds is an error.
+    """
     start = time.monotonic()
     seconds: list[float] = []
     errors: Counter[str] = Counter()
     backends: Counter[str] = Counter()
-    while not until.over():
+    while not (until.over() and (seconds or errors)):
         begin = time.monotonic()
         try:
             backends[_ask_once(target, timeout)] += 1
