@@ -8,7 +8,7 @@ from typing import Protocol
 
 from plait.core.kernel import links
 from plait.core.kernel.links import Attachment, Device, DeviceGone, Direction, Mechanism
-from plait.core.runtime.state import State
+from plait.core.runtime.state import OldSettings, State
 
 PROC_SYS = Path("/proc/sys")
 
@@ -83,13 +83,15 @@ class Detach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteSysctl:
-    """Set a kernel setting; `path` is below /proc/sys."""
+    """Set a kernel setting; `path` is below /proc/sys. `detach` sets it back."""
 
+    run: Path
     path: str
     value: str
     before: str
 
     def do(self) -> None:
+        OldSettings(self.run).keep(self.path, self.before)
         (PROC_SYS / self.path).write_text(self.value)
 
     def undo(self) -> None:

@@ -26,7 +26,7 @@ from plait.core.runtime.handover import Handover, end_handover, handing_over
 from plait.core.runtime.migration import migrate
 from plait.core.runtime.proving import prove
 from plait.core.runtime.staging import MapChange, stage
-from plait.core.runtime.state import State
+from plait.core.runtime.state import OldSettings, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,9 +206,11 @@ class Datapath:
         for place in reversed(list(self.attached)):
             links.detach(self.attached[place])
         self.attached = {}
-        for path, value in (self.state.sysctls if self.state else {}).items():
+        before = OldSettings(self._paths.run)
+        for path, value in before.read().items():
             if (PROC_SYS / path).exists():
                 (PROC_SYS / path).write_text(value)
+        before.forget()
         self.close()
         generation.forget_others(self._paths.pins, ())
         State.remove(self._paths.run)
@@ -261,11 +263,11 @@ class Datapath:
     def _swap(self, prepared: Prepared, fresh: Generation, devices: Devices, config: str) -> None:
         """Make settings, attach the new programs everywhere and commit them, or change nothing."""
         settings = [
-            WriteSysctl(path=wanted.path, value=wanted.value, before=current)
+            WriteSysctl(run=self._paths.run, path=wanted.path, value=wanted.value, before=current)
             for wanted in prepared.plan.sysctls
             if (current := (PROC_SYS / wanted.path).read_text().strip()) != wanted.value
         ]
-        state = self._next_state(prepared, fresh, config, settings)
+        state = self._next_state(prepared, fresh, config)
         self._turn_to(fresh, state, devices, settings)
 
     def _turn_to(
@@ -300,11 +302,8 @@ class Datapath:
         finally:
             self._look()
 
-    def _next_state(
-        self, prepared: Prepared, fresh: Generation, config: str, settings: Sequence[WriteSysctl]
-    ) -> State:
+    def _next_state(self, prepared: Prepared, fresh: Generation, config: str) -> State:
         """The state that makes `fresh` the generation that a restart adopts."""
-        before = self.state.sysctls if self.state else {}
         return State(
             generation=fresh.number,
             previous=self.generation.number if self.generation else None,
@@ -317,7 +316,6 @@ class Datapath:
             objects=[str(path) for path in prepared.plan.config.objects],
             before=self.state.plain() if self.state else {},
             drops={drop.name: drop.sentence for drop in prepared.plan.drops},
-            sysctls={**{each.path: each.before for each in settings}, **before},
         )
 
 

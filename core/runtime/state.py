@@ -1,4 +1,4 @@
-"""What an instance remembers until reboot, beside what is pinned: one small JSON file."""
+"""What an instance remembers until reboot, beside what is pinned: small JSON files."""
 
 import json
 import os
@@ -17,11 +17,11 @@ Content = TypeVar("Content", bound="DataclassInstance")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The committed generation, and what must be undone at the end.
+    """The committed generation.
 
-    `programs` has the content key of each program, `sysctls` the value that each path had before,
-    `drops` a sentence for each drop reason, `settings` the whole config, `objects` its folders;
-    `before` is the state of the previous generation, without one of its own.
+    `programs` has the content key of each program, `drops` a sentence for each drop reason,
+    `settings` the whole config, `objects` its folders; `before` is the state of the previous
+    generation, without one of its own.
     """
 
     generation: int
@@ -31,7 +31,6 @@ class State:
     applied: float = 0.0
     programs: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
-    sysctls: Mapping[str, str] = field(default_factory=dict)
     drops: Mapping[str, str] = field(default_factory=dict)
     settings: Data = field(default_factory=dict)
     objects: Sequence[str] = ()
@@ -62,6 +61,32 @@ class State:
     def remove(run: Path) -> None:
         """Forget everything."""
         (run / "state.json").unlink(missing_ok=True)
+
+
+class OldSettings:
+    """The values that kernel settings had before Plait changed them, by path below /proc/sys.
+
+    In a file of its own that is written before the setting: a process killed in between has changed
+    nothing that is not known.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._file = run / "sysctls.json"
+
+    def read(self) -> dict[str, str]:
+        """All of them."""
+        try:
+            return dict(json.loads(self._file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+
+    def keep(self, path: str, value: str) -> None:
+        """Remember a value; the one that was there first stays."""
+        write_json(self._file, {path: value, **self.read()})
+
+    def forget(self) -> None:
+        """They are back."""
+        self._file.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:
