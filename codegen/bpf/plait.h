@@ -98,6 +98,7 @@ struct plait_pkt {
 	__u8 kind; /* enum plait_packet_kind */
 	bool from_far_end; /* of ICMP_ERROR: no router on the way, but whom the flow is with */
 	__u16 l4; /* offset of the transport header in the frame */
+	__u16 quoted_l4; /* of ICMP_ERROR: the same of the packet that it quotes */
 	__u16 header; /* bytes from the IP header to the end of the transport header */
 	__u32 ifindex; /* of the device that it is on */
 	__u32 zone;

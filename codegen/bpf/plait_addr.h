@@ -47,17 +47,21 @@ static __always_inline bool plait_addr_same(const struct plait_addr *a, const st
 	return plait_same6(*a, *b);
 }
 
-/* True for what is never routed: multicast, broadcast, loopback, link-local, unspecified. */
+/* True for what is never routed: multicast, broadcast, loopback, link-local, unspecified, and IPv4
+ * addresses in IPv6 packets, which would be taken for IPv4.
+ */
 static __always_inline bool plait_unroutable4(plait_ip4 ip)
 {
 	__u32 addr = bpf_ntohl(ip);
 
-	return addr >> 28 >= 0xe || addr >> 24 == 127 || addr >> 16 == 0xa9fe || !addr;
+	return addr >> 28 == 0xe || addr == 0xffffffff || addr >> 24 == 127 ||
+	       addr >> 16 == 0xa9fe || !addr;
 }
 
 static __always_inline bool plait_unroutable6(plait_ip6 ip)
 {
 	__u32 top = bpf_ntohl(ip.w[0]);
 
-	return top >> 24 == 0xff || top >> 22 == 0xfe80 >> 6 || !(ip.w[0] | ip.w[1] | ip.w[2]);
+	return top >> 24 == 0xff || top >> 22 == 0xfe80 >> 6 ||
+	       (!(ip.w[0] | ip.w[1]) && (!ip.w[2] || ip.w[2] == bpf_htonl(0xffff)));
 }

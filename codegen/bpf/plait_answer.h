@@ -150,6 +150,8 @@ static __noinline __maybe_unused int plait_answer6(struct __sk_buff *skb, __u32 
 	    bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
 		return TC_ACT_SHOT;
 	length = sizeof(ip) + (ip.nexthdr == IPPROTO_TCP ? 20 : 8);
+	if (ip.nexthdr == IPPROTO_FRAGMENT) /* its receiver wants to see the ports */
+		length += sizeof(struct plait_frag_header);
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, quote, length))
 		return TC_ACT_SHOT;
 

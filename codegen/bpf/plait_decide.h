@@ -13,6 +13,7 @@ struct F(plait_work) {
 	struct plait_fragment frag;
 	struct F(plait_key) key;
 	struct F(plait_key) peer_key;
+	struct F(plait_key) old_key; /* the other direction's until now */
 	struct F(plait_entry) entry;
 	struct F(plait_entry) peer;
 };
@@ -175,7 +176,7 @@ PLAIT_STEP int F(plait_decide)(plait_ctx *ctx)
 	if (reply) {
 		F(plait_turn_to_reply)(pkt, &entry->to);
 		/* What came through the host's stack, which may have translated it, goes back. */
-		if (verdict == PLAIT_NEXT && plait_far_zone(flow) == PLAIT_ZONE_HOST)
+		if (verdict == PLAIT_NEXT && flow->flags & PLAIT_FLOW_TO_HOST)
 			verdict = plait_pass(pkt, flow);
 	}
 	if (verdict == PLAIT_NEXT)
@@ -187,6 +188,9 @@ PLAIT_STEP int F(plait_decide)(plait_ctx *ctx)
 	if (PLAIT_TO_POD) {
 		flow->action = PLAIT_ACTION_PASS;
 		flow->oif = pkt->ifindex;
+		/* A flow from outside that came another way this time: its own hook knows better.
+		 */
+		pkt->provisional |= pkt->zone != plait_zone(ctx);
 	}
 
 	before = (struct F(plait_tuple)){ key->saddr, key->daddr, key->sport, key->dport };
@@ -207,20 +211,30 @@ PLAIT_STEP int F(plait_decide)(plait_ctx *ctx)
 
 /* True when the entry for the other direction is a live connection's already: one that leaves with
  * another tuple, or whose packets come from elsewhere than this one, which anybody may have sent.
- * A pod has been checked, and takes over from the one that had its address before.
+ * A pod has been checked, and takes over from the one that had its address before; the wire knows
+ * better than the host's stack, through which its packets may have come until now.
  */
 static __always_inline bool F(plait_clashes)(const struct F(plait_key) *key,
 					     const struct F(plait_tuple) *back,
 					     const struct F(plait_entry) *taken)
 {
-	__u32 zone = key->zone_proto >> 8;
+	__u32 zone = key->zone_proto >> 8, other = plait_far_zone(&taken->flow);
 
 	if (plait_has_ended(taken->flow.state))
 		return false;
 	if (!F(plait_same_tuple)(&taken->to, back))
 		return true;
-	return (zone == PLAIT_ZONE_OUTSIDE || zone == PLAIT_ZONE_HOST) &&
-	       plait_far_zone(&taken->flow) != zone;
+	if (zone == PLAIT_ZONE_OUTSIDE)
+		return other != PLAIT_ZONE_OUTSIDE && other != PLAIT_ZONE_HOST;
+	return zone == PLAIT_ZONE_HOST && other != PLAIT_ZONE_HOST;
+}
+
+/* The other direction leaves with the tuple that this one comes with, turned around. */
+static __always_inline bool F(plait_leads_back)(const struct F(plait_tuple) *to,
+						const struct F(plait_key) *key)
+{
+	return F(plait_same)(to->saddr, key->daddr) && F(plait_same)(to->daddr, key->saddr) &&
+	       to->sport == key->dport && to->dport == key->sport;
 }
 
 static __always_inline bool F(plait_same_key)(const struct F(plait_key) *a,
@@ -253,6 +267,8 @@ PLAIT_STEP __u32 F(plait_make_peer)(void)
 	flow->oif = key->zone_proto >> 8;
 	flow->action = PLAIT_ACTION_NONE;
 	flow->flags = PLAIT_FLOW_REPLY | (flow->flags & PLAIT_FLOW_REWRITE);
+	if (flow->oif == PLAIT_ZONE_HOST)
+		flow->flags |= PLAIT_FLOW_TO_HOST;
 	flow->packets = 0;
 	flow->bytes = 0;
 	plait_set_state(flow, flow->state);
@@ -268,18 +284,44 @@ PLAIT_STEP __u32 F(plait_make_peer)(void)
 		       0;
 }
 
-static __always_inline struct F(plait_entry) *F(plait_find_peer)(struct F(plait_work) *work,
+/* Make the other direction's entry, from another port of the sender if this one is taken: by a
+ * connection to another service with the same backend, for one.
+ */
+PLAIT_STEP __u32 F(plait_connect)(void)
+{
+	struct F(plait_work) *work = F(plait_work)();
+	__u32 reason = F(plait_make_peer)();
+	int i;
+
+	if (!work)
+		return PLAIT_FLOW_TABLE_FULL;
+	for (i = 0; i < PLAIT_PORT_TRIES && reason == PLAIT_FLOW_CLASH; i++) {
+		if (PLAIT_TO_POD || plait_is_icmp(&work->pkt))
+			break;
+		work->entry.to.sport = plait_any_port();
+		work->entry.flow.flags |= PLAIT_FLOW_REWRITE;
+		reason = F(plait_make_peer)();
+	}
+	return reason;
+}
+
+/* The other direction's entry, if it is still this connection's; `peer_key` gets its key. */
+static __always_inline struct F(plait_entry) *F(plait_find_peer)(struct F(plait_key) *peer_key,
+								 const struct F(plait_key) *key,
 								 const struct F(plait_entry) *entry)
 {
-	work->peer_key = F(plait_peer_key)(entry, (__u8)work->key.zone_proto);
-	return bpf_map_lookup_elem(&F(plait_flow), &work->peer_key);
+	struct F(plait_entry) *peer;
+
+	*peer_key = F(plait_peer_key)(entry, (__u8)key->zone_proto);
+	peer = bpf_map_lookup_elem(&F(plait_flow), peer_key);
+	return peer && F(plait_leads_back)(&peer->to, key) ? peer : NULL;
 }
 
 static __always_inline void F(plait_forget_peer)(struct F(plait_work) *work,
 						 const struct F(plait_entry) *entry)
 {
-	work->peer_key = F(plait_peer_key)(entry, (__u8)work->key.zone_proto);
-	bpf_map_delete_elem(&F(plait_flow), &work->peer_key);
+	if (F(plait_find_peer)(&work->old_key, &work->key, entry))
+		bpf_map_delete_elem(&F(plait_flow), &work->old_key);
 }
 
 /* A new flow: decide, then make the entries of both directions. What the host's stack has from this
@@ -290,6 +332,7 @@ PLAIT_STEP int F(plait_open)(plait_ctx *ctx)
 	struct F(plait_work) *work = F(plait_work)();
 	struct F(plait_entry) *entry;
 	struct plait_pkt *pkt;
+	__be16 sport;
 	__u32 reason;
 	long failed;
 	int verdict;
@@ -310,7 +353,10 @@ PLAIT_STEP int F(plait_open)(plait_ctx *ctx)
 	failed = bpf_map_update_elem(&F(plait_flow), &work->key, entry, BPF_NOEXIST);
 	if (failed)
 		return failed == -EEXIST ? PLAIT_RACED : plait_drop(pkt, PLAIT_FLOW_TABLE_FULL);
-	reason = F(plait_make_peer)();
+	sport = entry->to.sport;
+	reason = F(plait_connect)();
+	if (!reason && entry->to.sport != sport)
+		bpf_map_update_elem(&F(plait_flow), &work->key, entry, BPF_ANY);
 	if (!reason)
 		return PLAIT_DONE;
 	bpf_map_delete_elem(&F(plait_flow), &work->key);
@@ -332,6 +378,18 @@ static __always_inline void F(plait_revoke)(struct F(plait_work) *work,
 	entry->flow.action = PLAIT_ACTION_NONE;
 }
 
+/* The stages know nothing of a port that was found by trying: it stays. */
+static __always_inline void F(plait_keep_port)(struct F(plait_work) *work,
+					       const struct F(plait_entry) *entry)
+{
+	struct F(plait_entry) *draft = &work->entry;
+
+	if (draft->to.sport != work->key.sport || entry->to.sport == work->key.sport)
+		return;
+	draft->to.sport = entry->to.sport;
+	draft->flow.flags |= PLAIT_FLOW_REWRITE;
+}
+
 /* A flow that was decided from something that changed. It keeps its state, and what the
  * fragments want to keep; the entry stays invalid while it is half written.
  */
@@ -339,7 +397,6 @@ PLAIT_STEP int F(plait_renew)(plait_ctx *ctx, struct F(plait_entry) *entry)
 {
 	struct F(plait_work) *work = F(plait_work)();
 	const struct plait_flow *drafted;
-	struct F(plait_key) old_key;
 	struct plait_flow *flow;
 	__u32 reason;
 	int verdict;
@@ -350,21 +407,23 @@ PLAIT_STEP int F(plait_renew)(plait_ctx *ctx, struct F(plait_entry) *entry)
 	drafted = &work->entry.flow;
 	work->entry = *entry;
 	work->pkt.known = true;
-	verdict = F(plait_decide)(ctx);
-	if (verdict == PLAIT_DROP || verdict == PLAIT_REJECT)
+	verdict = plait_owns(&work->pkt) ? F(plait_decide)(ctx) : PLAIT_SKIP;
+	if (verdict != PLAIT_DONE) {
 		F(plait_revoke)(work, entry);
-	if (verdict != PLAIT_DONE)
 		return verdict;
+	}
 
-	if (!plait_is_reply(flow) &&
-	    (!F(plait_same_tuple)(&work->entry.to, &entry->to) || drafted->action != flow->action ||
-	     drafted->oif != flow->oif)) {
-		reason = F(plait_make_peer)();
-		if (reason)
-			return plait_drop(&work->pkt, reason);
-		old_key = F(plait_peer_key)(entry, (__u8)work->key.zone_proto);
-		if (!F(plait_same_key)(&old_key, &work->peer_key))
-			bpf_map_delete_elem(&F(plait_flow), &old_key);
+	if (!plait_is_reply(flow)) {
+		F(plait_keep_port)(work, entry);
+		if (!F(plait_same_tuple)(&work->entry.to, &entry->to) ||
+		    drafted->action != flow->action || drafted->oif != flow->oif) {
+			reason = F(plait_connect)();
+			if (reason)
+				return plait_drop(&work->pkt, reason);
+			work->old_key = F(plait_peer_key)(entry, (__u8)work->key.zone_proto);
+			if (!F(plait_same_key)(&work->old_key, &work->peer_key))
+				F(plait_forget_peer)(work, entry);
+		}
 	}
 
 	WRITE_ONCE(flow->stamp, 0);

@@ -251,11 +251,28 @@ static __always_inline int F(plait_meet)(plait_ctx *ctx, struct F(plait_work) *w
 	}
 	if (pkt->kind == PLAIT_PACKET_PLAIN &&
 	    (!(entry->flow.flags & PLAIT_FLOW_SETTLED) || pkt->tcp_flags & PLAIT_TCP_CHANGES)) {
-		peer = F(plait_find_peer)(work, entry);
+		peer = F(plait_find_peer)(&work->peer_key, &work->key, entry);
 		if (peer)
 			plait_track(pkt, &entry->flow, &peer->flow);
 	}
 	return PLAIT_DONE;
+}
+
+/* The flow of a packet from the host's stack that belongs to one from outside: it came by a device
+ * that is no uplink, or not yet.
+ */
+static __always_inline struct F(plait_entry) *F(plait_find_outside)(struct F(plait_work) *work)
+{
+	struct F(plait_entry) *entry;
+	__u32 own = work->key.zone_proto;
+
+	work->key.zone_proto = PLAIT_ZONE_PROTO(PLAIT_ZONE_OUTSIDE, work->pkt.proto);
+	entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
+	if (entry)
+		work->pkt.zone = PLAIT_ZONE_OUTSIDE;
+	else
+		work->key.zone_proto = own;
+	return entry;
 }
 
 /* Everything but the plain packet of a decided flow. `unknown`: its flow is known to be new. */
@@ -281,6 +298,8 @@ PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 	handing_over = plait_handing_over();
 	if (!entry && handing_over && !F(plait_take_over)())
 		entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
+	if (!entry && PLAIT_TO_POD)
+		entry = F(plait_find_outside)(work);
 	if (entry && pkt->kind == PLAIT_PACKET_PLAIN && plait_reopens(pkt, &entry->flow)) {
 		F(plait_forget_peer)(work, entry);
 		bpf_map_delete_elem(&F(plait_flow), &work->key);

@@ -22,6 +22,7 @@ enum plait_flow_flag {
 	PLAIT_FLOW_REWRITE = 1 << 1, /* the tuple that leaves differs from the one that comes */
 	PLAIT_FLOW_SETTLED = 1 << 2, /* no packet without SYN, FIN, RST changes the state */
 	PLAIT_FLOW_FIN_SEEN = 1 << 3, /* this direction has sent its FIN */
+	PLAIT_FLOW_TO_HOST = 1 << 4, /* a reply to what came through the host's stack */
 } PLAIT_BYTE;
 
 /* Connection states, with Linux conntrack's names; plait_timeouts has their idle times. */
@@ -68,10 +69,17 @@ _Static_assert(sizeof(struct plait_flow) == 40, "leaves room for tuple and next 
 #define PLAIT_ZONE_HOST 0xffffff
 #define PLAIT_ZONE_PROTO(zone, proto) ((__u32)(zone) << 8 | (proto))
 
-/* Where packets of the other direction enter. */
+/* Where packets of the other direction enter. A reply that the host's stack has to send (action
+ * PASS), as no route was found for it, may be one to outside.
+ */
 static __always_inline __u32 plait_far_zone(const struct plait_flow *flow)
 {
-	return flow->action == PLAIT_ACTION_NEIGH ? PLAIT_ZONE_OUTSIDE : flow->oif;
+	if (flow->action == PLAIT_ACTION_NEIGH)
+		return PLAIT_ZONE_OUTSIDE;
+	if (flow->oif == PLAIT_ZONE_HOST && flow->flags & PLAIT_FLOW_REPLY &&
+	    !(flow->flags & PLAIT_FLOW_TO_HOST))
+		return PLAIT_ZONE_OUTSIDE;
+	return flow->oif;
 }
 
 struct plait_key4 {

@@ -113,17 +113,17 @@ static __always_inline bool plait_is_echo(__u8 family, __u8 type)
 /* The packet inside an ICMP error, turned around: the flow that goes back to its sender. */
 static __always_inline int plait_parse_quoted(plait_ctx *ctx, struct plait_pkt *pkt)
 {
+	__u32 l4, inner = pkt->l4 + sizeof(struct plait_icmp);
 	struct plait_addr saddr, daddr;
-	__u32 inner = pkt->l4 + sizeof(struct plait_icmp);
-	__u32 l4 = inner + (pkt->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	struct plait_ports ports;
 	__u8 proto;
 
 	if (pkt->family == 4) {
 		struct iphdr *ip = plait_at(ctx, inner, sizeof(*ip));
 
-		if (!ip || ip->ihl != 5 || ip->frag_off & bpf_htons(PLAIT_IP_OFFSET))
+		if (!ip || ip->ihl < 5 || ip->frag_off & bpf_htons(PLAIT_IP_OFFSET))
 			return PLAIT_SKIP;
+		l4 = inner + ip->ihl * 4;
 		proto = ip->protocol;
 		saddr = plait_widen4(ip->daddr);
 		daddr = plait_widen4(ip->saddr);
@@ -132,9 +132,18 @@ static __always_inline int plait_parse_quoted(plait_ctx *ctx, struct plait_pkt *
 
 		if (!ip)
 			return PLAIT_SKIP;
+		l4 = inner + sizeof(*ip);
 		proto = ip->nexthdr;
 		__builtin_memcpy(&saddr, &ip->daddr, 16);
 		__builtin_memcpy(&daddr, &ip->saddr, 16);
+		if (proto == IPPROTO_FRAGMENT) {
+			struct plait_frag_header *frag = plait_at(ctx, l4, sizeof(*frag));
+
+			if (!frag || frag->offset & bpf_htons(PLAIT_IP6_OFFSET))
+				return PLAIT_SKIP;
+			l4 += sizeof(*frag);
+			proto = frag->nexthdr;
+		}
 	}
 
 	if (!plait_addr_same(&pkt->daddr, &daddr))
@@ -155,6 +164,7 @@ static __always_inline int plait_parse_quoted(plait_ctx *ctx, struct plait_pkt *
 		return PLAIT_SKIP;
 	}
 
+	pkt->quoted_l4 = l4;
 	pkt->from_far_end = plait_addr_same(&pkt->saddr, &saddr);
 	pkt->kind = PLAIT_PACKET_ICMP_ERROR;
 	pkt->proto = proto;
@@ -260,7 +270,9 @@ static __always_inline int plait_parse_headers4(plait_ctx *ctx, struct plait_pkt
 	frag->id = ip->id;
 	frag->later = ip->frag_off & bpf_htons(PLAIT_IP_OFFSET);
 	frag->more = ip->frag_off & bpf_htons(PLAIT_IP_MF | PLAIT_IP_OFFSET);
-	if (plait_unroutable4(ip->daddr) || plait_unroutable4(ip->saddr))
+	/* ICMP errors may come from routers whose links have link-local addresses only. */
+	if (plait_unroutable4(ip->daddr) ||
+	    (ip->protocol != IPPROTO_ICMP && plait_unroutable4(ip->saddr)))
 		return PLAIT_SKIP;
 	return PLAIT_NEXT;
 }

@@ -213,8 +213,7 @@ static __always_inline int F(plait_rewrite_quoted)(plait_ctx *ctx, const struct 
 	} else if (bpf_l4_csum_replace(ctx, check, 0, diff, 0)) {
 		return -1;
 	}
-	if (bpf_skb_store_bytes(ctx, inner + sizeof(F(plait_header)), &new_ports, sizeof(new_ports),
-				0))
+	if (bpf_skb_store_bytes(ctx, pkt->quoted_l4, &new_ports, sizeof(new_ports), 0))
 		return -1;
 	return bpf_l4_csum_replace(ctx, check, old_ports, new_ports, sizeof(new_ports));
 }

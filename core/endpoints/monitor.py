@@ -13,8 +13,10 @@ from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl import (
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV4_RULE,
     RTMGRP_IPV6_IFADDR,
     RTMGRP_IPV6_ROUTE,
+    RTMGRP_IPV6_RULE,
     RTMGRP_LINK,
     RTMGRP_NEIGH,
 )
@@ -29,6 +31,8 @@ _GROUPS = (
     | RTMGRP_IPV6_IFADDR
     | RTMGRP_IPV4_ROUTE
     | RTMGRP_IPV6_ROUTE
+    | RTMGRP_IPV4_RULE
+    | RTMGRP_IPV6_RULE
 )
 
 
@@ -67,6 +71,11 @@ class RouteChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleChanged:
+    """A rule that says which routing table is asked came or went."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourChanged:
     """A neighbour was resolved, moved or forgotten. `mac` is None while it is not known."""
 
@@ -81,7 +90,15 @@ class EventsLost:
     """The kernel dropped messages. Links were compared anew; ask for whatever else you keep."""
 
 
-Event = LinkChanged | LinkGone | AddressChanged | RouteChanged | NeighbourChanged | EventsLost
+Event = (
+    LinkChanged
+    | LinkGone
+    | AddressChanged
+    | RouteChanged
+    | RuleChanged
+    | NeighbourChanged
+    | EventsLost
+)
 
 
 class Monitor:
@@ -146,6 +163,8 @@ class Monitor:
                 self._callback(_address_changed(message))
             case "RTM_NEWROUTE" | "RTM_DELROUTE":
                 self._callback(_route_changed(message))
+            case "RTM_NEWRULE" | "RTM_DELRULE":
+                self._callback(RuleChanged())
             case "RTM_NEWNEIGH" | "RTM_DELNEIGH" if message["family"] != socket.AF_BRIDGE:
                 self._callback(_neighbour_changed(message))
             case _:

@@ -21,6 +21,7 @@ from plait.core.endpoints.monitor import (
     LinkGone,
     Monitor,
     RouteChanged,
+    RuleChanged,
 )
 from plait.core.errors import PlaitError
 from plait.core.kernel.pins import Paths
@@ -172,13 +173,14 @@ class Agent:
                 case LinkChanged(link=link, before=before):
                     self._node.links.add(link)
                     changed |= {link.name, before.name if before else link.name}
+                    routes |= before is not None and before.mtu != link.mtu
                 case LinkGone(link=link):
                     self._node.links.remove(link)
                     changed.add(link.name)
                     self._sweep = True
                 case AddressChanged():
                     addresses = True
-                case RouteChanged():
+                case RouteChanged() | RuleChanged():
                     routes = True
                 case EventsLost():
                     routes = addresses = True

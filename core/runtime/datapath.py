@@ -25,6 +25,7 @@ from plait.core.runtime.generation import Generation
 from plait.core.runtime.handover import Handover, end_handover, handing_over
 from plait.core.runtime.migration import migrate
 from plait.core.runtime.proving import prove
+from plait.core.runtime.settings import changes as settings_changes
 from plait.core.runtime.staging import MapChange, stage
 from plait.core.runtime.state import OldSettings, State
 
@@ -262,11 +263,7 @@ class Datapath:
 
     def _swap(self, prepared: Prepared, fresh: Generation, devices: Devices, config: str) -> None:
         """Make settings, attach the new programs everywhere and commit them, or change nothing."""
-        settings = [
-            WriteSysctl(run=self._paths.run, path=wanted.path, value=wanted.value, before=current)
-            for wanted in prepared.plan.sysctls
-            if (current := (PROC_SYS / wanted.path).read_text().strip()) != wanted.value
-        ]
+        settings = settings_changes(self._paths.run, prepared.plan.sysctls)
         state = self._next_state(prepared, fresh, config)
         self._turn_to(fresh, state, devices, settings)
 

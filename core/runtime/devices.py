@@ -21,6 +21,7 @@ class LinkTable:
     def __init__(self) -> None:
         self.by_name: dict[str, Link] = {}
         self.macs: dict[int, str] = {}
+        self._uplinks: set[str] = set()
 
     def refresh(self) -> None:
         """Ask the kernel for all links."""
@@ -40,13 +41,21 @@ class LinkTable:
     def remove(self, link: Link) -> None:
         """A link is gone."""
         self.by_name.pop(link.name, None)
+        self._uplinks.discard(link.name)
         self.macs.pop(link.index, None)
 
     def wanted(self, config: Config, objects: Iterable[Object]) -> Devices:
-        """The uplinks of the config and the interfaces of endpoints, of those that exist."""
+        """The uplinks of the config and the interfaces of endpoints, of those that exist.
+
+        With `auto`, a device that was an uplink stays one while it exists: its default route may be
+        gone for the moment of a DHCP renewal, replies still come by it.
+        """
         uplinks = config.node.devices
+        if uplinks is None:
+            self._uplinks |= set(default_route_devices())
+            uplinks = tuple(sorted(self._uplinks))
         return Devices(
-            uplinks=self._devices(default_route_devices() if uplinks is None else uplinks),
+            uplinks=self._devices(uplinks),
             pods=self._devices(each.interface for each in objects if isinstance(each, Endpoint)),
         )
 

@@ -74,7 +74,7 @@ class OldSettings:
         self._file = run / "sysctls.json"
 
     def read(self) -> dict[str, str]:
-        """All of them."""
+        """All of them, the last one that was changed first: in the order of setting them back."""
         try:
             return dict(json.loads(self._file.read_text(encoding="utf-8")))
         except FileNotFoundError:

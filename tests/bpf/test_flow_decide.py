@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from plait.core.api import Verdict
+from plait.core.endpoints.netlink import host_prefix
+from plait.core.objects.model import Address
 from plait.core.plan.core import ENDPOINTS
 from plait.testing import (
     Addresses,
@@ -80,7 +82,7 @@ def test_later_packets_take_the_way_that_the_first_one_found(
     request = packet(src=net.client, dst=net.server)
     first = datapath.pod_egress(request)
     datapath.pod_egress(answer(request))
-    forget_endpoints(datapath)
+    forget_endpoint(datapath, net.server)
 
     later = datapath.pod_egress(request)
 
@@ -107,7 +109,7 @@ def test_later_packets_decide_again_when_what_they_were_decided_from_has_changed
 def test_a_change_of_other_addresses_changes_nothing(datapath: Datapath, net: Addresses) -> None:
     request = udp(src=net.client, dst=net.server)
     datapath.pod_egress(request)
-    forget_endpoints(datapath)
+    forget_endpoint(datapath, net.server)
 
     datapath.decide_again(net.other_server)
     datapath.pod_egress(request)
@@ -120,7 +122,7 @@ def test_a_change_of_everything_makes_every_flow_decide_again(
 ) -> None:
     request = udp(src=net.client, dst=net.server)
     datapath.pod_egress(request)
-    forget_endpoints(datapath)
+    forget_endpoint(datapath, net.server)
 
     datapath.decide_again()
     datapath.pod_egress(request)
@@ -240,7 +242,37 @@ def test_a_blackhole_swallows_packets(datapath: Datapath, net: Addresses) -> Non
     assert result.drop_reason == "ROUTING_NO_ROUTE"
 
 
-def forget_endpoints(datapath: Datapath) -> None:
-    """Empty the map behind the control plane's back: no flow is told."""
+def forget_endpoint(datapath: Datapath, address: Address) -> None:
+    """Take it out of the map behind the control plane's back: no flow is told."""
     endpoints = datapath.maps[ENDPOINTS]
-    endpoints.delete_many([key for key, _ in endpoints.items()])
+    key, _ = endpoints.codecs()
+    assert endpoints.delete(key.encode({"addr": address}))
+
+
+def test_a_pod_that_has_lost_its_address_is_not_served_any_more(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request = udp(src=net.client, dst=net.server)
+    datapath.pod_egress(request)
+    loser = datapath.pods["client"]
+    datapath.remove(loser.endpoint)
+    datapath.pod("heir", net.client)
+
+    result = datapath.pod_egress(request, pod=loser)
+
+    assert (result.verdict, result.packet) == (Verdict.PASS, request)
+
+
+def test_a_reply_finds_its_way_again_when_there_was_no_route_for_a_while(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request = tcp(src=net.remote, dst=net.server)
+    datapath.netdev_ingress(request)
+    datapath.network.refuse(net.remote, "throw")
+    without = datapath.pod_egress(answer(request))
+
+    datapath.network.route(host_prefix(net.remote), net.gateway)
+    datapath.decide_again()
+    again = datapath.pod_egress(answer(request))
+
+    assert (without.verdict, again.verdict) == (Verdict.PASS, Verdict.REDIRECT)

@@ -11,6 +11,7 @@ from plait.testing import (
     backends,
     changed,
     service,
+    tcp,
     udp,
 )
 
@@ -54,7 +55,7 @@ def test_the_wire_does_not_reach_it(datapath: Datapath, net: Addresses) -> None:
 
     result = datapath.netdev_ingress(forged)
 
-    assert result.drop_reason == "PLAIT_FLOW_CLASH"
+    assert (result.verdict, result.packet) == (Verdict.PASS, forged)
     assert datapath.flows() == before
 
 
@@ -110,3 +111,30 @@ def test_what_came_through_the_host_goes_back_through_it(
     back = datapath.pod_egress(answer(request), pod=datapath.pods["server"])
 
     assert (back.verdict, back.packet) == (Verdict.PASS, answer(request))
+
+
+def test_the_wire_takes_over_what_came_through_the_host(datapath: Datapath, net: Addresses) -> None:
+    request = udp(src=net.remote, dst=net.server, dport=8080)
+    datapath.pod_ingress(request, pod=datapath.pods["server"])
+
+    result = datapath.netdev_ingress(request)
+    back = datapath.pod_egress(answer(request), pod=datapath.pods["server"])
+
+    assert result.verdict is Verdict.REDIRECT
+    assert back.verdict is Verdict.REDIRECT
+
+
+def test_a_reply_that_comes_through_the_host_is_translated_all_the_same(
+    make_datapath: MakeDatapath, net: Addresses
+) -> None:
+    datapath = make_datapath({"routing": {}, "lb": {}})
+    datapath.pod("client", net.client)
+    datapath.put(service("web", net.service), backends("web", [net.remote]))
+    request = tcp(src=net.client, dst=net.service)
+    there = datapath.pod_egress(request).packet
+
+    through_host = datapath.pod_ingress(answer(there))
+    by_wire = datapath.netdev_ingress(answer(there))
+
+    assert (through_host.verdict, through_host.packet.src) == (Verdict.PASS, net.service)
+    assert (by_wire.verdict, by_wire.packet.src) == (Verdict.REDIRECT, net.service)

@@ -1,8 +1,11 @@
 """ICMP errors: those that the node owes as a router, and those about flows that it translates."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 
 import pytest
+from scapy.layers.inet import UDP
+from scapy.layers.l2 import Ether
 
 from plait.core.api import Verdict
 from plait.testing import (
@@ -16,6 +19,7 @@ from plait.testing import (
     answer,
     backends,
     changed,
+    fragments,
     icmp_echo,
     icmp_error,
     service,
@@ -28,7 +32,6 @@ PacketBuilder = Callable[..., Frame]
 
 SMALL_MTU = 1300
 NO_OPERATIONS = bytes([1, 1, 1, 0])
-UDP_CHECKSUM_AT = {4: 14 + 20 + 6, 6: 14 + 40 + 6}
 TRANSPORT_BYTES = {tcp: 20, udp: 8, icmp_echo: 8}
 
 only_ipv4 = pytest.mark.parametrize("net", [IPV4], ids=["ipv4"], indirect=True)
@@ -221,6 +224,81 @@ def test_a_router_s_error_keeps_its_source(datapath: Datapath, net: Addresses) -
     )
 
 
+def test_an_error_about_a_first_fragment_is_translated(datapath: Datapath, net: Addresses) -> None:
+    whole = udp(src=net.client, dst=net.service, payload=bytes(256))
+    delivered = datapath.pod_egress(fragments(whole, 128)[0]).packet
+
+    result = datapath.pod_egress(icmp_error(delivered, IcmpError.TOO_BIG, src=net.server, mtu=1280))
+
+    assert result.packet == icmp_error(
+        with_checksum_of(delivered, fragments(changed(whole, ttl=63), 128)[0]),
+        IcmpError.TOO_BIG,
+        src=net.service,
+        mtu=1280,
+        ttl=63,
+        link=datapath.pods["client"].link,
+    )
+
+
+@only_ipv4
+def test_an_error_about_a_packet_with_options_is_translated(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request = with_ipv4_options(udp(src=net.client, dst=net.service), NO_OPERATIONS)
+    delivered = datapath.pod_egress(request).packet
+
+    result = datapath.pod_egress(icmp_error(delivered, IcmpError.PORT_UNREACHABLE, src=net.server))
+
+    assert result.packet == icmp_error(
+        as_the_client_knows_it(delivered, net),
+        IcmpError.PORT_UNREACHABLE,
+        src=net.service,
+        ttl=63,
+        link=datapath.pods["client"].link,
+    )
+
+
+@only_ipv4
+def test_an_error_of_a_router_with_a_link_local_address_is_translated(
+    datapath: Datapath, net: Addresses
+) -> None:
+    delivered = datapath.pod_egress(udp(src=net.client, dst=net.service)).packet
+    router = ip_address("169.254.7.1")
+
+    result = datapath.pod_egress(
+        icmp_error(delivered, IcmpError.TOO_BIG, src=router, mtu=1280),
+        pod=datapath.pods["server"],
+    )
+
+    assert result.packet == icmp_error(
+        as_the_client_knows_it(delivered, net),
+        IcmpError.TOO_BIG,
+        src=router,
+        mtu=1280,
+        ttl=63,
+        link=datapath.pods["client"].link,
+    )
+
+
+def test_a_first_fragment_that_is_too_big_is_quoted_with_its_ports(
+    datapath: Datapath, net: Addresses
+) -> None:
+    whole = udp(src=net.client, dst=net.server, payload=bytes(3000), df=True)
+    first = fragments(whole, 1400)[0]
+
+    result = datapath.pod_egress(first)
+
+    fragment_header = 8 if net.version == 6 else 0
+    assert result.packet == icmp_error(
+        first,
+        IcmpError.TOO_BIG,
+        src=net.node,
+        mtu=SMALL_MTU,
+        quote=net.header_bytes + fragment_header + 8,
+        link=SENDER.back,
+    )
+
+
 def test_a_client_s_error_reaches_the_backend(datapath: Datapath, net: Addresses) -> None:
     delivered = datapath.pod_egress(udp(src=net.client, dst=net.service)).packet
     received = datapath.pod_egress(answer(delivered)).packet
@@ -268,5 +346,5 @@ def as_the_client_knows_it(delivered: Frame, net: Addresses, dport: int = 53) ->
 
 def with_checksum_of(source: Frame, frame: Frame) -> Frame:
     """A quoted datagram keeps the checksum that it had on its way: nobody looks at it there."""
-    at = UDP_CHECKSUM_AT[frame.src.version]
+    at = len(frame) - len(Ether(frame)[UDP]) + 6
     return Frame(frame[:at] + source[at : at + 2] + frame[at + 2 :])

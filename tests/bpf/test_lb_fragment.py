@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from plait.core.api import Verdict
+from plait.core.objects.model import Address
 from plait.testing import (
     SENDER,
     Addresses,
@@ -252,15 +253,35 @@ def test_a_backend_on_another_node_is_reached_by_the_route_s_next_hop(
     assert back.packet == changed(answer(request), ttl=63, link=datapath.pods["client"].link)
 
 
-def test_two_connections_that_would_look_alike_clash(datapath: Datapath, net: Addresses) -> None:
+def test_a_connection_that_would_look_like_another_leaves_from_another_port(
+    datapath: Datapath, net: Addresses
+) -> None:
     datapath.put(service("web", net.service), backends("web", [net.server]))
+    balanced = tcp(src=net.client, dst=net.service)
+    direct = tcp(src=net.client, dst=net.server, dport=BACKEND_PORT)
+
+    first, second = datapath.pod_egress(balanced), datapath.pod_egress(direct)
+    answers = [datapath.pod_egress(answer(each.packet)) for each in (first, second)]
+
+    assert first.packet.ports == (direct.ports[0], BACKEND_PORT)
+    assert second.packet.ports[0] >= 0xC000
+    assert [(each.packet.src, each.packet.ports) for each in answers] == [
+        (net.service, answer(balanced).ports),
+        (net.server, answer(direct).ports),
+    ]
+
+
+def test_the_port_is_kept_when_the_flow_decides_again(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    direct = tcp(src=net.client, dst=net.server, dport=BACKEND_PORT)
     datapath.pod_egress(tcp(src=net.client, dst=net.service))
+    first = datapath.pod_egress(direct)
 
-    result = datapath.pod_egress(tcp(src=net.client, dst=net.server, dport=BACKEND_PORT))
+    datapath.decide_again()
+    again = datapath.pod_egress(direct)
 
-    assert result.verdict is Verdict.DROP
-    assert result.drop_reason == "PLAIT_FLOW_CLASH"
-    assert len(datapath.flows()) == 2
+    assert again.packet == first.packet
+    assert datapath.pod_egress(answer(first.packet)).packet.ports == answer(direct).ports
 
 
 def test_a_connection_may_take_the_place_of_one_that_has_ended(
@@ -275,7 +296,9 @@ def test_a_connection_may_take_the_place_of_one_that_has_ended(
     assert result.verdict is Verdict.REDIRECT
 
 
-def test_a_clash_stays_one_when_the_flow_decides_again(datapath: Datapath, net: Addresses) -> None:
+def test_a_flow_that_moves_to_a_backend_that_knows_its_port_leaves_from_another(
+    datapath: Datapath, net: Addresses
+) -> None:
     other = net.service + 1
     datapath.put(service("a", net.service), backends("a", [net.server]))
     datapath.put(service("b", other), backends("b", [net.other_server]))
@@ -283,6 +306,44 @@ def test_a_clash_stays_one_when_the_flow_decides_again(datapath: Datapath, net: 
     datapath.pod_egress(tcp(src=net.client, dst=other))
 
     datapath.put(backends("b", [net.server]))
-    results = [datapath.pod_egress(tcp(src=net.client, dst=other)) for _ in range(3)]
+    moved = [datapath.pod_egress(tcp(src=net.client, dst=other)).packet for _ in range(3)]
+    back = datapath.pod_egress(answer(moved[0]))
 
-    assert [result.drop_reason for result in results] == ["PLAIT_FLOW_CLASH"] * 3
+    assert {each.dst for each in moved} == {net.server}
+    assert len({each.ports for each in moved}) == 1
+    assert (back.packet.src, back.packet.ports) == (
+        other,
+        answer(tcp(src=net.client, dst=other)).ports,
+    )
+
+
+def test_what_an_ended_connection_still_sends_leaves_its_heir_alone(
+    datapath: Datapath, net: Addresses
+) -> None:
+    other = net.service + 1
+    datapath.put(service("a", net.service), backends("a", [net.server]))
+    datapath.put(service("b", other), backends("b", [net.server]))
+    handshake(datapath, net, net.service)
+    datapath.pod_egress(tcp(src=net.client, dst=net.service, flags="RA"))
+    handshake(datapath, net, other)
+
+    datapath.pod_egress(tcp(src=net.client, dst=net.service, flags="A"))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+
+    data = from_backend(net, "PA")
+    assert datapath.flow(data).state == "ESTABLISHED"
+    assert datapath.pod_egress(data).packet.src == other
+
+
+def handshake(datapath: Datapath, net: Addresses, to: Address) -> None:
+    """Open a connection from the client, which the server answers."""
+    datapath.pod_egress(tcp(src=net.client, dst=to))
+    datapath.pod_egress(from_backend(net, "SA"))
+    datapath.pod_egress(tcp(src=net.client, dst=to, flags="A"))
+
+
+def from_backend(net: Addresses, flags: str) -> Frame:
+    """A segment from the server to the port of the client that `tcp` gives it."""
+    there = tcp(src=net.client, dst=net.server, dport=BACKEND_PORT)
+    sport, dport = there.ports[::-1]
+    return tcp(src=net.server, dst=net.client, sport=sport, dport=dport, flags=flags)

@@ -5,17 +5,20 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from plait.core.api import packets
+from plait.core.endpoints import namespaces
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
 from plait.core.lab.topology import parse_topology
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
 from support.nodes import Node, service
-from support.sockets import digest, endpoint, random_bytes, receive_all, swallowing, tcp, udp
+from support.sockets import ask, digest, endpoint, random_bytes, receive_all, swallowing, tcp, udp
 
 TWO_WIRES = """\
 apiVersion: plait/v1
@@ -48,6 +51,10 @@ WEB = ("10.96.0.10", "fd00:10:96::10")
 NODE_A = ({"192.0.2.1", "198.51.100.1"}, {"2001:db8:1::1", "2001:db8:2::1"})
 NODE_B = ("192.0.2.2", "2001:db8:1::2")
 SECOND = ("198.51.100.2", "2001:db8:2::2")
+DEFAULT = ("0.0.0.0/0", "::/0")
+PODS_OF_A = ("10.244.1.0/24", "fd00:10:244:1::/64")
+PODS_OF_B = ("10.244.2.0/24", "fd00:10:244:2::/64")
+VLAN_7 = bytes([0x81, 0x00, 0x00, 0x07])
 
 # linux/in.h and linux/in6.h; Python's socket module lacks them
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU, IP_RECVERR = 10, 2, 14, 11
@@ -235,3 +242,68 @@ def _hop(lab: Lab, target: str, port: int, ttl: int, family: int) -> str | None:
         offender = ancillary[0][2][16:]  # after struct sock_extended_err
         address = offender[8:24] if family else offender[4:8]
         return socket.inet_ntop(sock.family, address)
+
+
+@pytest.fixture
+def auto(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
+    """The node with the uplinks that it finds: eth0, by the default route."""
+    node = Node.make(lab, tmp_path, cache)
+    (node.objects / "web.yaml").write_text(service("web", ips=WEB, backends=FAR))
+    yield node.start()
+    node.detach()
+    for target, via in zip(DEFAULT, NODE_B, strict=True):
+        lab.run("node-a", "ip", "route", "replace", target, "via", via)
+    lab.run("node-b", "ip", "route", "replace", "10.244.1.0/24", "via", "192.0.2.1")
+    lab.run("node-b", "ip", "route", "replace", "fd00:10:244:1::/64", "via", "2001:db8:1::1")
+
+
+@by_family
+def test_connections_survive_while_there_is_no_default_route(auto: Node, family: int) -> None:
+    lab = auto.lab
+    lab.run("node-a", "ip", "route", "add", PODS_OF_B[family], "via", NODE_B[family])
+    held = start(lab, "client", Held, endpoint(WEB[family], 80), "--count", "10")
+    time.sleep(0.5)
+
+    lab.run("node-a", "ip", "route", "del", DEFAULT[family])
+    time.sleep(0.5)
+    lab.run("node-a", "ip", "route", "add", DEFAULT[family], "via", NODE_B[family])
+    time.sleep(0.5)
+
+    seen = held.stop()
+    lab.run("node-a", "ip", "route", "del", PODS_OF_B[family])
+    assert (seen.opened, seen.reset, seen.stalled) == (10, 0, 0)
+
+
+@by_family
+def test_a_backend_behind_a_device_that_is_no_uplink_answers(auto: Node, family: int) -> None:
+    lab = auto.lab
+    lab.run("node-a", "ip", "route", "add", PODS_OF_B[family], "via", SECOND[family])
+    back = ("198.51.100.1", "2001:db8:2::1")[family]
+    lab.run("node-b", "ip", "route", "replace", PODS_OF_A[family], "via", back)
+    time.sleep(0.3)
+
+    with tcp(lab.pods["client"], WEB[family]) as client:
+        client.connect((WEB[family], 80))
+        answered_by = ask(client)
+
+    lab.run("node-a", "ip", "route", "del", PODS_OF_B[family])
+    assert answered_by == "web-3"
+
+
+def test_frames_of_another_vlan_are_left_alone(auto: Node) -> None:
+    lab = auto.lab
+    with tcp(lab.pods["client"], FAR[0]) as client:
+        client.connect((FAR[0], 8080))
+        assert ask(client) == "web-3"
+    [gateway] = json.loads(lab.run("client", "ip", "-j", "neigh", "show", "169.254.1.1").stdout)
+    tagged = packets.udp(src=ip_address("10.244.1.10"), dst=ip_address(FAR[0]), sport=5000)
+
+    with namespaces.entered(lab.pods["client"].netns):
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with wire:
+        wire.bind(("eth0", 0))
+        mac = wire.getsockname()[4]
+        wire.send(bytes.fromhex(gateway["lladdr"].replace(":", "")) + mac + VLAN_7 + tagged[12:])
+    time.sleep(0.2)
+
+    assert 5000 not in {flow.key.sport for flow in auto.flows()}

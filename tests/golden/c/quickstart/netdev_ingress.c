@@ -75,7 +75,7 @@ static __always_inline __u32 plait_zone(plait_ctx *ctx)
 
 static __always_inline bool plait_owns(struct plait_pkt *pkt)
 {
-	return true;
+	return !plait_endpoint(&pkt->saddr); /* a pod's address does not come from there */
 }
 
 #define PLAIT_FAMILY 4
@@ -86,6 +86,9 @@ static __always_inline bool plait_owns(struct plait_pkt *pkt)
 SEC("tc")
 int netdev_ingress(struct __sk_buff *skb)
 {
+	/* Another network, whose tag the kernel has taken off already. */
+	if (skb->vlan_present)
+		return TC_ACT_UNSPEC;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return plait_run4(skb);
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))

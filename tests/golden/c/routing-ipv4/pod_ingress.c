@@ -82,6 +82,9 @@ static __always_inline bool plait_owns(struct plait_pkt *pkt)
 SEC("tc")
 int pod_ingress(struct __sk_buff *skb)
 {
+	/* Another network, whose tag the kernel has taken off already. */
+	if (skb->vlan_present)
+		return TC_ACT_UNSPEC;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return plait_run4(skb);
 	return TC_ACT_UNSPEC;
