@@ -138,6 +138,8 @@ def _part(layout: Layout) -> _Part:
     element = layout.element
     if isinstance(element, Scalar) and element.kind in _NUMBERS:
         return _numbers(layout, element)
+    if isinstance(element, StructLayout):
+        return _records(layout, element)
     return _elements(layout)
 
 
@@ -217,6 +219,22 @@ def _numbers(layout: ArrayLayout, element: Scalar) -> _Part:
         if swap:
             numbers.byteswap()
         return tuple(numbers)
+
+    return _Part(format=f"{layout.size}s", pack=pack, unpack=unpack)
+
+
+def _records(layout: ArrayLayout, element: StructLayout) -> _Part:
+    """An array of structs. As in C, fewer than it has may be given: the rest is zero."""
+    codec = Codec(element)
+
+    def pack(value: FieldValue) -> Wire:
+        if not isinstance(value, tuple) or len(value) > layout.count:
+            raise ValueError(f"expected a tuple of {layout.count} or less")
+        return b"".join([codec.encode(cast(Record, each)) for each in value])
+
+    def unpack(raw: bytes) -> FieldValue:
+        starts = range(0, layout.size, element.size)
+        return tuple(codec.decode(raw[start : start + element.size]) for start in starts)
 
     return _Part(format=f"{layout.size}s", pack=pack, unpack=unpack)
 

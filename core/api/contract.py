@@ -92,7 +92,8 @@ class OnReload(Enum):
 
 
 Record = Mapping[str, "FieldValue"]
-"""A C struct by field names. Nested structs are records, arrays are tuples or bytes."""
+"""A C struct by field names. Nested structs are records, arrays are tuples or bytes; of an array of
+structs, records at the end may be left out: they are zero."""
 
 FieldValue = (
     int | bool | bytes | str | IPv4Address | IPv6Address | tuple["FieldValue", ...] | Record

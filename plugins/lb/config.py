@@ -21,7 +21,10 @@ class Capacity:
         10_000, doc="cluster IP, port and protocol triples", minimum=1, maximum=1_000_000
     )
     backends: int = setting(
-        100_000, doc="backends over all ports of all services", minimum=1, maximum=10_000_000
+        100_000,
+        doc="backends over all ports of services that have more than six: others hold theirs",
+        minimum=1,
+        maximum=10_000_000,
     )
 
 
@@ -36,7 +39,8 @@ class LbConfig:
     )
     table_size: int = setting(
         1021,
-        doc="slots of a service's Maglev table: a prime, best 100 times its backends or more",
+        doc="slots of the Maglev table of a service with more than six backends: a prime, best 100 "
+        "times as many as these or more",
         minimum=3,
         maximum=65_537,
     )

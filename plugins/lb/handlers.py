@@ -14,13 +14,19 @@ from plait.core.api import (
     Service,
     ServicePort,
 )
+from plait.plugins.lb.backends import FEW, Backend, ready_backends
 from plait.plugins.lb.config import Algorithm, LbConfig
-from plait.plugins.lb.maglev import Backend, Maglev
+from plait.plugins.lb.maglev import Maglev
+
+Address = IPv4Address | IPv6Address
 
 PROTOCOLS = {"TCP": 6, "UDP": 17}
 
 ALGORITHMS = {Algorithm.RANDOM: 0, Algorithm.MAGLEV: 1}
 """enum lb_algorithm of bpf/lb.h."""
+
+
+_NO_SEEDS = (0,) * FEW
 
 
 def service_handler(config: LbConfig) -> Handler:
@@ -60,37 +66,34 @@ class _Balancer:
             return
         for family in (IPv4Address, IPv6Address):
             cluster_ips = tuple(ip for ip in service.cluster_ips if isinstance(ip, family))
-            backends = _backends(port, slices, family)
             if not cluster_ips:
                 continue
-            if self._algorithm is Algorithm.MAGLEV and len(backends) > self._table_size:
-                yield _too_many(service, len(backends), self._table_size)
+            backends = ready_backends(port, slices, family)
             identity = service_id(scope, port, family)
-            yield from self._balance(identity, backends, cluster_ips)
-            yield from self._serve(identity, port, len(backends), cluster_ips)
+            if len(backends) > FEW:
+                if self._algorithm is Algorithm.MAGLEV and len(backends) > self._table_size:
+                    yield _too_many(service, len(backends), self._table_size)
+                yield from self._spread(identity, backends, cluster_ips)
+            yield from self._serve(identity, port, backends, cluster_ips)
 
-    def _balance(
-        self,
-        service: int,
-        backends: Sequence[Backend],
-        touches: tuple[IPv4Address | IPv6Address, ...],
+    def _spread(
+        self, service: int, backends: Sequence[Backend], touches: tuple[Address, ...]
     ) -> Iterator[Entry]:
-        """Which backends there are, and how flows are shared among them."""
-        for slot, (address, port) in enumerate(backends):
-            backend: Record = {"addr": address, "port": port}
+        """Where many backends stand, and how flows are shared among them."""
+        for slot, backend in enumerate(backends):
             yield Entry(
                 map="lb_slots",
                 key={"service": service, "slot": slot},
-                value=backend,
+                value=backend.record,
                 touches=touches,
             )
             yield Entry(
                 map="lb_members",
-                key={"service": service, **backend},
+                key={"service": service, "addr": backend.address, "port": backend.port},
                 value={"slot": slot},
                 touches=touches,
             )
-        if backends and self._algorithm is Algorithm.MAGLEV:
+        if self._algorithm is Algorithm.MAGLEV:
             yield Entry(
                 map="lb_maglev",
                 key={"service": service},
@@ -102,47 +105,32 @@ class _Balancer:
         self,
         service: int,
         port: ServicePort,
-        count: int,
-        cluster_ips: Sequence[IPv4Address | IPv6Address],
+        backends: Sequence[Backend],
+        cluster_ips: Sequence[Address],
     ) -> Iterator[Entry]:
-        """Where the service is reached. With no backend it refuses."""
-        algorithm = ALGORITHMS[self._algorithm]
+        """Where the service is reached, and few backends themselves. With none it refuses."""
+        few = backends if len(backends) <= FEW else ()
+        value: Record = {
+            "id": service,
+            "count": len(backends),
+            "algorithm": ALGORITHMS[self._algorithm],
+            "seed": (*(backend.seed for backend in few), *_NO_SEEDS[len(few) :]),
+            "few": tuple(backend.record for backend in few),
+        }
         for address in cluster_ips:
             yield Entry(
                 map="lb_services",
                 key={"addr": address, "port": port.port, "proto": PROTOCOLS[port.protocol]},
-                value={"id": service, "count": count, "algorithm": algorithm},
+                value=value,
                 touches=(address,),
             )
 
 
-def service_id(scope: str, port: ServicePort, family: type[IPv4Address | IPv6Address]) -> int:
+def service_id(scope: str, port: ServicePort, family: type[Address]) -> int:
     """The 64-bit number by which the datapath knows a port of a service, the same on all nodes."""
     proto = PROTOCOLS[port.protocol]
     name = f"{scope}:{port.name or port.port}/{proto}/{4 if family is IPv4Address else 6}"
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
-
-
-def _backends(
-    port: ServicePort,
-    slices: Sequence[EndpointSlice],
-    family: type[IPv4Address | IPv6Address],
-) -> list[Backend]:
-    """The ready backends of one family, in order: all nodes number them alike."""
-    found: set[Backend] = set()
-    for each in slices:
-        numbers = [
-            served.port
-            for served in each.ports
-            if (served.name, served.protocol) == (port.name, port.protocol)
-        ]
-        found.update(
-            (endpoint.address, number)
-            for endpoint in each.endpoints
-            if endpoint.ready and isinstance(endpoint.address, family)
-            for number in numbers
-        )
-    return sorted(found, key=lambda backend: (int(backend[0]), backend[1]))
 
 
 def _too_many(service: Service, count: int, slots: int) -> PlaitError:

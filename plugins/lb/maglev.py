@@ -7,11 +7,9 @@ section 3.4. Every node makes the same table of the same backends.
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv6Address
 from itertools import chain, cycle, filterfalse, islice
 
-Backend = tuple[IPv4Address | IPv6Address, int]
-"""A backend's address and port."""
+from plait.plugins.lb.backends import Backend
 
 _CACHED_SLOTS = 1 << 20  # 8 MB; all walks of a table of 1021 slots
 
@@ -41,9 +39,7 @@ class Maglev:
 
         With offset = start * skip that is one walk for each skip, begun at `start`.
         """
-        address, port = backend
-        name = address.packed + port.to_bytes(2, "big")
-        digest = blake2b(name, digest_size=16, key=b"plait maglev").digest()
+        digest = blake2b(backend.packed, digest_size=16, key=b"plait maglev").digest()
         size = len(self._slots)
         walk = self._walk(int.from_bytes(digest[:8], "big") % (size - 1) + 1)
         start = int.from_bytes(digest[8:], "big") % size

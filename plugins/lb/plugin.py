@@ -14,6 +14,7 @@ from plait.core.api import (
     Stage,
     hookimpl,
 )
+from plait.plugins.lb.backends import FEW
 from plait.plugins.lb.config import Algorithm, LbConfig
 from plait.plugins.lb.handlers import service_handler
 from plait.plugins.lb.proofs import proofs
@@ -40,8 +41,8 @@ def plait_contribute(config: Config) -> Contribution | None:
             ),
         ),
         maps=_maps(lb),
-        flow_part=FlowPart(name="lb_flow", header="lb.h"),
-        sizes={"LB_TABLE_SIZE": lb.table_size},
+        flow_part=FlowPart(name="lb_flow", header="lb_flow.h"),
+        sizes={"LB_TABLE_SIZE": lb.table_size, "LB_FEW": FEW},
         tests=proofs(),
         drops={"LB_NO_BACKEND": "the service has no ready backend"},
         requires=("routing",),

@@ -3,6 +3,7 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from plait.core.api import Entry, Hook, PacketTest, Record, Verdict, packets
+from plait.plugins.lb.backends import FEW
 
 CLIENT_IF = 1  # the loopback device: it exists everywhere
 MAC, ROUTER = "02:00:00:00:00:aa", "02:00:00:00:00:bb"
@@ -56,15 +57,6 @@ def _endpoint(address: IPv4Address | IPv6Address) -> Entry:
 def _service(
     vip: IPv4Address | IPv6Address, backend: IPv4Address | IPv6Address
 ) -> tuple[Entry, ...]:
-    return (
-        Entry(
-            map="lb_slots",
-            key={"service": 1, "slot": 0},
-            value={"addr": backend, "port": 8080},
-        ),
-        Entry(
-            map="lb_services",
-            key={"addr": vip, **PORT},
-            value={"id": 1, "count": 1, "algorithm": 0},
-        ),
-    )
+    few = ({"addr": backend, "port": 8080},)
+    value: Record = {"id": 1, "count": len(few), "algorithm": 0, "seed": (0,) * FEW, "few": few}
+    return (Entry(map="lb_services", key={"addr": vip, **PORT}, value=value),)

@@ -1,11 +1,14 @@
 """Services: a flow goes to one backend, comes back from the service, and stays where it is."""
 
+from collections import Counter
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from plait.core.api import Verdict
 from plait.core.objects.model import Address
+from plait.core.plan.core import FLOWS as FLOW_TABLES
 from plait.testing import (
     SENDER,
     Addresses,
@@ -24,15 +27,20 @@ from plait.testing import (
     udp,
 )
 
+Address = IPv4Address | IPv6Address
 PacketBuilder = Callable[..., Frame]
 
 PORT = 80
 BACKEND_PORT = 8080
 MANY = 64
+FLOWS = 120
 
 each_protocol = pytest.mark.parametrize(
     ("packet", "protocol"), [(tcp, "TCP"), (udp, "UDP")], ids=["tcp", "udp"]
 )
+
+each_size = pytest.mark.parametrize("count", [2, 6, 7])
+"""A service of up to six backends holds them in itself."""
 
 
 @pytest.fixture(params=["maglev", "random"])
@@ -45,6 +53,12 @@ def datapath(
     datapath.pod("server", net.server)
     datapath.pod("other", net.other_server)
     return datapath
+
+
+def choices(datapath: Datapath, net: Addresses) -> list[Address]:
+    """Where the packets of each of many flows go."""
+    packets = [tcp(src=net.client, dst=net.service, sport=40000 + each) for each in range(FLOWS)]
+    return [datapath.pod_egress(packet).packet.dst for packet in packets]
 
 
 @each_protocol
@@ -176,6 +190,109 @@ def test_all_backends_get_flows(datapath: Datapath, net: Addresses) -> None:
     chosen = [datapath.pod_egress(request).packet.dst for request in requests]
 
     assert min(chosen.count(net.server), chosen.count(net.other_server)) > MANY // 5
+
+
+@each_size
+def test_every_backend_gets_its_share(datapath: Datapath, net: Addresses, count: int) -> None:
+    ends = [net.remote + number for number in range(count)]
+    datapath.put(service("web", net.service), backends("web", ends))
+
+    shares = Counter(choices(datapath, net))
+
+    assert shares.keys() == set(ends)
+    assert max(shares.values()) < 2 * FLOWS / count
+
+
+@each_size
+def test_flows_keep_their_backend_when_another_one_comes(
+    datapath: Datapath, net: Addresses, count: int
+) -> None:
+    """Also when the service becomes one of many backends, or of few."""
+    ends = [net.remote + number for number in range(count)]
+    datapath.put(service("web", net.service), backends("web", ends))
+    before = choices(datapath, net)
+
+    datapath.put(backends("web", [*ends, net.server]))
+    more = choices(datapath, net)
+    datapath.put(backends("web", ends))
+    again = choices(datapath, net)
+
+    assert more == before
+    assert again == before
+
+
+@each_size
+def test_only_flows_of_the_backend_that_is_gone_move(
+    datapath: Datapath, net: Addresses, count: int
+) -> None:
+    ends = [net.remote + number for number in range(count)]
+    datapath.put(service("web", net.service), backends("web", [*ends, net.server]))
+    before = choices(datapath, net)
+
+    datapath.put(backends("web", ends))
+    after = choices(datapath, net)
+
+    assert net.server not in after
+    assert all(was == now for was, now in zip(before, after, strict=True) if was != net.server)
+
+
+def test_a_flow_whose_backend_is_gone_goes_to_one_of_many(
+    datapath: Datapath, net: Addresses
+) -> None:
+    ends = [net.remote + number for number in range(7)]
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+
+    datapath.put(backends("web", ends))
+    moved = datapath.pod_egress(tcp(src=net.client, dst=net.service))
+
+    assert moved.packet.dst in ends
+
+
+@each_size
+def test_a_backend_is_known_by_its_port_too(datapath: Datapath, net: Addresses, count: int) -> None:
+    ends = [net.remote + number for number in range(count)]
+    datapath.put(service("web", net.service), backends("web", ends))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+
+    datapath.put(backends("web", ends, port=9090))
+    datapath.pod_egress(tcp(src=net.client, dst=net.service))
+
+    assert datapath.flow(tcp(src=net.client, dst=net.service)).to.dport == 9090
+
+
+@pytest.mark.parametrize("count", [6, 7])
+def test_all_nodes_choose_alike(make_datapath: MakeDatapath, net: Addresses, count: int) -> None:
+    """Also one that has seen another backend come and go."""
+    ends = [net.remote + number for number in range(count)]
+    chosen = []
+    for early in (ends, [net.server, *ends]):
+        datapath = make_datapath({"routing": {}, "lb": {"algorithm": "maglev"}})
+        datapath.pod("client", net.client)
+        datapath.put(service("web", net.service), backends("web", early))
+        datapath.put(backends("web", ends))
+        chosen.append(choices(datapath, net))
+
+    assert chosen[0] == chosen[1]
+
+
+def test_of_few_backends_one_goes_and_only_its_flows_would_go_elsewhere(
+    make_datapath: MakeDatapath, net: Addresses
+) -> None:
+    """Flows without state: such as those that arrive at another node than before."""
+    ends = [net.remote + number for number in range(6)]
+    datapath = make_datapath({"routing": {}, "lb": {"algorithm": "maglev"}})
+    datapath.pod("client", net.client)
+    datapath.put(service("web", net.service), backends("web", ends))
+    before = choices(datapath, net)
+    for table in FLOW_TABLES.values():
+        datapath.maps[table].clear()
+
+    datapath.put(backends("web", ends[1:]))
+    after = choices(datapath, net)
+
+    moved = {was for was, now in zip(before, after, strict=True) if was != now}
+    assert moved == {ends[0]}
 
 
 def test_a_port_that_the_service_does_not_have_is_not_balanced(

@@ -50,8 +50,8 @@ INVALID_CONFIGS = {
     "missing": ("  routing: {mode: native}\n", "", "routing"),
     "too small": (
         "algorithm: maglev",
-        "algorithm: maglev, capacity: {backends: 1}",
-        "lb.capacity.backends",
+        "algorithm: maglev, capacity: {services: 1}",
+        "lb.capacity.services",
     ),
 }
 

@@ -199,6 +199,15 @@ def test_numbers_may_be_an_array(codec: CodecOf) -> None:
     assert value.encode({**VALUE, "slots": slots}) == value.encode(VALUE)
 
 
+def test_records_that_are_left_out_at_the_end_of_an_array_are_zero(codec: CodecOf) -> None:
+    value = codec("value")
+    one = {"net": 1, "yes": True, "offset": 1}
+    none = {"net": 0, "yes": False, "offset": 0}
+
+    assert value.encode({**VALUE, "many": ()}) == value.encode({**VALUE, "many": (none, none)})
+    assert value.encode({**VALUE, "many": (one,)}) == value.encode({**VALUE, "many": (one, none)})
+
+
 def test_a_plain_number_is_a_record_of_one_value() -> None:
     codec = Codec(Scalar(size=4, kind=Kind.UNSIGNED))
 
@@ -232,7 +241,8 @@ def test_a_record_that_does_not_fit_is_refused_by_field(
     [
         ("mac", "02:00", "struct value: mac = '02:00' does not fit; expected 6 bytes"),
         ("slots", (1, 2), "slots = \\(1, 2\\) does not fit; expected 5 numbers, not 2"),
-        ("many", (), "many = \\(\\) does not fit; expected a tuple of 2"),
+        ("many", 5, "many = 5 does not fit; expected a tuple of 2 or less"),
+        ("many", ({}, {}, {}), "does not fit; expected a tuple of 2 or less"),
         ("inner", 5, "inner = 5 does not fit; expected a record of struct inner"),
         ("inner", {"net": 1, "yes": True}, "struct inner: field 'offset' is missing"),
         ("inner", {"net": 1, "yes": 2, "offset": 1}, "struct inner: yes = 2 does not fit"),

@@ -1,7 +1,7 @@
 """The load balancer's control plane: from Services and slices to the entries they want."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from plait.core.api import (
     EndpointSlice,
     Entry,
+    FieldValue,
     Meta,
     Object,
     PlaitError,
@@ -20,6 +21,7 @@ from plait.core.api import (
     SlicePort,
 )
 from plait.plugins import lb
+from plait.plugins.lb.backends import FEW, Backend
 from plait.plugins.lb.config import Algorithm, LbConfig
 from plait.plugins.lb.handlers import ALGORITHMS, service_handler, service_id
 from plait.plugins.lb.maglev import Maglev
@@ -27,6 +29,7 @@ from plait.plugins.lb.maglev import Maglev
 VIP4 = IPv4Address("10.96.0.1")
 VIP6 = IPv6Address("fd00:96::1")
 HTTP = ServicePort(port=80)
+MANY = [f"10.244.1.{number}" for number in range(1, FEW + 2)]
 
 
 def service(
@@ -61,56 +64,101 @@ def entries(name: str, *objects: Object, config: LbConfig | None = None) -> list
     return [each for each in found if isinstance(each, Entry) and each.map == name]
 
 
+def named(record: FieldValue) -> str:
+    """A backend as address:port."""
+    assert isinstance(record, Mapping)
+    return f"{record['addr']!s}:{record['port']!s}"
+
+
+def few(*objects: Object) -> list[str]:
+    """The backends that the one service among `objects` holds in itself."""
+    (entry,) = entries("lb_services", *objects)
+    found = entry.value["few"]
+    assert isinstance(found, tuple)
+    assert entry.value["count"] == len(found)
+    return [named(each) for each in found]
+
+
 def slots(*objects: Object) -> list[str]:
-    """The backends in slot order, as address:port."""
+    """The backends of a service of many, in slot order."""
     found = entries("lb_slots", *objects)
     assert [entry.key["slot"] for entry in found] == list(range(len(found)))
-    return [f"{entry.value['addr']!s}:{entry.value['port']!s}" for entry in found]
+    return [named(entry.value) for entry in found]
 
 
 def test_a_service_is_reached_at_its_address_port_and_protocol() -> None:
     (entry,) = entries("lb_services", service(), backends(*endpoints("10.244.1.1", "10.244.1.2")))
 
     assert entry.key == {"addr": VIP4, "port": 80, "proto": 6}
-    assert entry.value == {
-        "id": service_id("default/web", HTTP, IPv4Address),
-        "count": 2,
-        "algorithm": 1,
-    }
+    assert entry.value["id"] == service_id("default/web", HTTP, IPv4Address)
+    assert entry.value["count"] == 2
+    assert entry.value["algorithm"] == 1
 
 
-def test_backends_stand_in_slots_in_the_order_of_their_addresses() -> None:
+def test_few_backends_are_in_the_service_in_the_order_of_their_addresses() -> None:
     ours = backends(*endpoints("10.244.1.10", "10.244.1.9", "10.244.0.20"))
 
-    assert slots(service(), ours) == ["10.244.0.20:8080", "10.244.1.9:8080", "10.244.1.10:8080"]
+    assert few(service(), ours) == ["10.244.0.20:8080", "10.244.1.9:8080", "10.244.1.10:8080"]
 
 
-def test_each_backend_is_a_member() -> None:
-    (entry,) = entries("lb_members", service(), backends(*endpoints("10.244.1.1")))
+def test_a_service_of_few_backends_is_one_entry() -> None:
+    (entry,) = answer([service(), backends(*endpoints(*MANY[:FEW]))])
+
+    assert isinstance(entry, Entry)
+    assert entry.map == "lb_services"
+
+
+def test_each_of_few_backends_has_its_seed() -> None:
+    ours = backends(*endpoints("10.244.1.1", "10.244.1.2"))
+
+    (entry,) = entries("lb_services", service(), ours)
+
+    seeds = tuple(Backend(ip_address(address), 8080).seed for address in MANY[:2])
+    assert entry.value["seed"] == (*seeds, 0, 0, 0, 0)
+
+
+def test_a_backend_has_the_same_seed_on_all_nodes() -> None:
+    assert Backend(IPv4Address("10.244.1.1"), 8080).seed == 0x257A7CE6
+    assert Backend(IPv4Address("10.244.1.1"), 8081).seed == 0x11CD1E59
+    assert Backend(IPv6Address("fd00::1"), 8080).seed == 0x79D9B6E0
+
+
+def test_many_backends_stand_in_slots_in_the_order_of_their_addresses() -> None:
+    ours = backends(*endpoints(*reversed(MANY)))
+
+    assert slots(service(), ours) == [f"{address}:8080" for address in MANY]
+
+
+def test_a_service_of_many_backends_holds_none_of_them() -> None:
+    (entry,) = entries("lb_services", service(), backends(*endpoints(*MANY)))
+
+    assert entry.value["count"] == len(MANY)
+    assert entry.value["few"] == ()
+    assert entry.value["seed"] == (0,) * FEW
+
+
+def test_each_of_many_backends_is_a_member() -> None:
+    entry, *others = entries("lb_members", service(), backends(*endpoints(*MANY)))
 
     identity = service_id("default/web", HTTP, IPv4Address)
     address = IPv4Address("10.244.1.1")
     assert entry.key == {"service": identity, "addr": address, "port": 8080}
     assert entry.value == {"slot": 0}
+    assert len(others) == FEW
 
 
-def test_a_table_is_made_of_the_backends_in_slot_order() -> None:
+def test_a_table_is_made_of_many_backends_in_slot_order() -> None:
     config = LbConfig(table_size=13)
 
-    (entry,) = entries(
-        "lb_maglev",
-        service(),
-        backends(*endpoints("10.244.1.2", "10.244.1.1")),
-        config=config,
-    )
+    (entry,) = entries("lb_maglev", service(), backends(*endpoints(*MANY)), config=config)
 
-    first, second = IPv4Address("10.244.1.1"), IPv4Address("10.244.1.2")
-    assert entry.value == {"slot": Maglev(13).table([(first, 8080), (second, 8080)])}
+    table = Maglev(13).table([Backend(IPv4Address(address), 8080) for address in MANY])
+    assert entry.value == {"slot": table}
 
 
 def test_random_choice_needs_no_table() -> None:
     config = LbConfig(algorithm=Algorithm.RANDOM)
-    objects = (service(), backends(*endpoints("10.244.1.1")))
+    objects = (service(), backends(*endpoints(*MANY)))
 
     (entry,) = entries("lb_services", *objects, config=config)
 
@@ -121,14 +169,14 @@ def test_random_choice_needs_no_table() -> None:
 def test_backends_that_are_not_ready_get_nothing() -> None:
     ours = backends(*endpoints("10.244.1.1"), *endpoints("10.244.1.2", ready=False))
 
-    assert slots(service(), ours) == ["10.244.1.1:8080"]
+    assert few(service(), ours) == ["10.244.1.1:8080"]
 
 
 def test_backends_of_all_slices_count_once() -> None:
     one = backends(*endpoints("10.244.1.1", "10.244.1.2"), name="web-1")
     two = backends(*endpoints("10.244.1.2", "10.244.1.3"), name="web-2")
 
-    assert len(slots(service(), one, two)) == 3
+    assert len(few(service(), one, two)) == 3
 
 
 def test_a_service_without_a_ready_backend_refuses() -> None:
@@ -152,29 +200,33 @@ def test_ports_are_matched_by_name_and_protocol() -> None:
         backends(*endpoints("10.244.1.3"), port=SlicePort(name="dns", port=5301), name="web-3"),
     )
 
-    found = {
-        entry.key["service"]: (entry.value["addr"], entry.value["port"])
-        for entry in entries("lb_slots", *objects)
-    }
+    found = {entry.value["id"]: entry.value["few"] for entry in entries("lb_services", *objects)}
 
     assert found == {
-        service_id("default/web", dns, IPv4Address): (IPv4Address("10.244.1.1"), 5353),
-        service_id("default/web", dns_tcp, IPv4Address): (IPv4Address("10.244.1.2"), 5300),
+        service_id("default/web", dns, IPv4Address): (
+            {"addr": IPv4Address("10.244.1.1"), "port": 5353},
+        ),
+        service_id("default/web", dns_tcp, IPv4Address): (
+            {"addr": IPv4Address("10.244.1.2"), "port": 5300},
+        ),
     }
 
 
 def test_each_family_has_backends_of_its_own() -> None:
     objects = (service(ips=(VIP4, VIP6)), backends(*endpoints("10.244.1.1", "fd00:244::1")))
 
-    found = {entry.value["addr"]: entry.touches for entry in entries("lb_slots", *objects)}
+    found = {entry.touches: entry.value["few"] for entry in entries("lb_services", *objects)}
 
-    assert found == {IPv4Address("10.244.1.1"): (VIP4,), IPv6Address("fd00:244::1"): (VIP6,)}
+    assert found == {
+        (VIP4,): ({"addr": IPv4Address("10.244.1.1"), "port": 8080},),
+        (VIP6,): ({"addr": IPv6Address("fd00:244::1"), "port": 8080},),
+    }
 
 
 @pytest.mark.parametrize("map_name", ["lb_slots", "lb_members", "lb_maglev", "lb_services"])
 def test_every_entry_touches_the_addresses_of_its_service(map_name: str) -> None:
     other = IPv4Address("10.96.0.2")
-    objects = (service(ips=(VIP4, other)), backends(*endpoints("10.244.1.1")))
+    objects = (service(ips=(VIP4, other)), backends(*endpoints(*MANY)))
 
     touched = {address for entry in entries(map_name, *objects) for address in entry.touches}
 
@@ -200,7 +252,7 @@ def test_sctp_is_told_to_be_unsupported_and_other_ports_are_served() -> None:
 
 
 def test_more_backends_than_the_table_has_slots_are_told() -> None:
-    ours = backends(*endpoints("10.244.1.1", "10.244.1.2", "10.244.1.3", "10.244.1.4"))
+    ours = backends(*endpoints(*MANY))
 
     problem, *_ = answer([service(), ours], LbConfig(table_size=3))
 

@@ -6,11 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from plait.plugins.lb.maglev import Backend, Maglev
+from plait.plugins.lb.backends import Backend
+from plait.plugins.lb.maglev import Maglev
 
 
 def backends(count: int) -> list[Backend]:
-    return [(IPv4Address("10.244.0.1") + number, 8080) for number in range(count)]
+    return [Backend(IPv4Address("10.244.0.1") + number, 8080) for number in range(count)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 100, 1021])
@@ -29,7 +30,7 @@ def test_with_more_backends_than_slots_each_slot_has_another_one() -> None:
 
 
 def test_all_nodes_make_the_same_table() -> None:
-    own: list[Backend] = [(IPv4Address("10.244.1.1"), 80), (IPv6Address("fd00::1"), 80)]
+    own = [Backend(IPv4Address("10.244.1.1"), 80), Backend(IPv6Address("fd00::1"), 80)]
 
     assert Maglev(13).table(own) == (0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0)
 
@@ -59,7 +60,7 @@ def test_a_backend_prefers_slots_at_equal_strides() -> None:
 
 def test_a_port_makes_another_backend_of_an_address() -> None:
     maglev = Maglev(1021)
-    other = [(address, 9090) for address, _ in backends(3)]
+    other = [Backend(address, 9090) for address, _ in backends(3)]
 
     assert maglev.table(backends(3)) != maglev.table(other)
 

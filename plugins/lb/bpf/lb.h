@@ -5,9 +5,14 @@
  */
 #pragma once
 #include "plait.h"
+#include "lb_flow.h"
 
+/* For an editor: the generator sets these. */
 #ifndef LB_TABLE_SIZE
-#define LB_TABLE_SIZE 1021 /* for an editor: the generator sets it from the config */
+#define LB_TABLE_SIZE 1021
+#endif
+#ifndef LB_FEW
+#define LB_FEW 6
 #endif
 
 PLAIT_DROP_REASON(LB_NO_BACKEND);
@@ -15,11 +20,6 @@ PLAIT_DROP_REASON(LB_NO_BACKEND);
 enum lb_algorithm {
 	LB_RANDOM,
 	LB_MAGLEV,
-};
-
-/* The service that a flow was balanced for, 0 for none. */
-struct lb_flow {
-	__u64 service;
 };
 
 /* Where services are reached. A count of 0 refuses: no backend is ready. */
@@ -31,22 +31,6 @@ struct lb_service_key {
 };
 _Static_assert(sizeof(struct lb_service_key) == 20, "hashed as bytes: no hidden padding");
 
-struct lb_service {
-	__u64 id;
-	__u32 count;
-	__u8 algorithm; /* enum lb_algorithm */
-	__u8 pad[3];
-};
-_Static_assert(sizeof(struct lb_service) == 16, "no hidden padding");
-
-/* The backend in each slot of a service, slots counted from 0. */
-struct lb_slot_key {
-	__u64 service;
-	__u32 slot;
-	__u32 pad;
-};
-_Static_assert(sizeof(struct lb_slot_key) == 16, "hashed as bytes: no hidden padding");
-
 struct lb_backend {
 	struct plait_addr addr;
 	__be16 port;
@@ -54,7 +38,28 @@ struct lb_backend {
 };
 _Static_assert(sizeof(struct lb_backend) == 20, "no hidden padding");
 
-/* Which backends still serve: a flow that decides again keeps one that does. */
+/* A service of few backends holds them itself: a flow that is decided reads a few neighbouring
+ * lines here and nothing else. Six are what fills the 256 bytes that the kernel has for an element.
+ */
+struct lb_service {
+	__u64 id;
+	__u32 count;
+	__u8 algorithm; /* enum lb_algorithm */
+	__u8 pad[3];
+	__u32 seed[LB_FEW]; /* a hash of each of the few: what flows rank them by */
+	struct lb_backend few[LB_FEW]; /* all backends, when there are no more; zeros follow */
+};
+_Static_assert(sizeof(struct lb_service) == 16 + 24 * LB_FEW, "no hidden padding");
+
+/* Of a service of many: the backend in each slot, slots counted from 0. */
+struct lb_slot_key {
+	__u64 service;
+	__u32 slot;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct lb_slot_key) == 16, "hashed as bytes: no hidden padding");
+
+/* Of a service of many: which backends still serve. */
 struct lb_member_key {
 	__u64 service;
 	struct plait_addr addr;
@@ -67,7 +72,7 @@ struct lb_member {
 	__u32 slot;
 };
 
-/* The slots that hashes of flows lead to. */
+/* Of a service of many: the slots that hashes of flows lead to. */
 struct lb_maglev_key {
 	__u64 service;
 };
@@ -108,15 +113,21 @@ struct {
 	__type(value, struct lb_service);
 } lb_services SEC(".maps");
 
-/* The same for the same tuple on every node. Source of the mixer: MurmurHash3's finalizer. */
+/* Source: MurmurHash3's finalizer. */
+static __always_inline __u32 lb_mix(__u32 hash)
+{
+	hash = (hash ^ hash >> 16) * 0x85ebca6bu;
+	hash = (hash ^ hash >> 13) * 0xc2b2ae35u;
+	return hash ^ hash >> 16;
+}
+
+/* The same for the same tuple on every node. */
 static __always_inline __u32 lb_hash(const struct plait_pkt *pkt)
 {
 	__u32 hash = pkt->saddr.w[0] ^ pkt->saddr.w[1] * 3 ^ pkt->saddr.w[2] * 5 ^ pkt->saddr.w[3];
 
-	hash = (hash ^ pkt->daddr.w[3] * 0x9e3779b1u) + ((__u32)pkt->sport << 16 | pkt->dport);
-	hash = (hash ^ hash >> 16) * 0x85ebca6bu;
-	hash = (hash ^ hash >> 13) * 0xc2b2ae35u;
-	return hash ^ hash >> 16;
+	return lb_mix((hash ^ pkt->daddr.w[3] * 0x9e3779b1u) +
+		      ((__u32)pkt->sport << 16 | pkt->dport));
 }
 
 /* From a hash to 0 .. size - 1. Source: Lemire, "Fast random integer generation in an interval". */
@@ -125,8 +136,72 @@ static __always_inline __u32 lb_scale(__u32 hash, __u32 size)
 	return plait_below((__u64)hash * size >> 32, size);
 }
 
-static __always_inline __u32 lb_choose(const struct plait_pkt *pkt,
-				       const struct lb_service *service)
+/* A flow that asks for a backend. */
+struct lb_ask {
+	__u32 hash;
+	bool balanced; /* it has one already, which `backend` names */
+	__u8 pad[3];
+	struct lb_backend backend; /* in: where the flow goes until now; out: where it goes */
+};
+
+static __always_inline bool lb_same(const struct lb_backend *a, const struct lb_backend *b)
+{
+	return plait_addr_same(&a->addr, &b->addr) && a->port == b->port;
+}
+
+static __always_inline bool lb_few_have(const struct lb_service *service,
+					const struct lb_backend *backend)
+{
+	__u32 i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < LB_FEW; i++)
+		if (lb_same(&service->few[i], backend))
+			return true;
+	return false;
+}
+
+static __always_inline bool lb_many_have(const struct lb_service *service,
+					 const struct lb_backend *backend)
+{
+	struct lb_member_key key = {
+		.service = service->id,
+		.addr = backend->addr,
+		.port = backend->port,
+	};
+
+	return bpf_map_lookup_elem(&lb_members, &key);
+}
+
+/* The index of the backend that the flow ranks highest: it stays so when another one goes, and when
+ * one comes that the flow does not rank higher. Source: Thaler and Ravishankar, "Using Name-Based
+ * Mappings to Increase Hit Rates", IEEE/ACM ToN 1998 (highest random weight).
+ */
+static __always_inline __u32 lb_highest(const struct lb_service *service, __u32 hash)
+{
+	__u32 highest = 0, index = 0, rank, i;
+
+	for (i = 0; i < LB_FEW && i < service->count; i++) {
+		rank = lb_mix(hash ^ service->seed[i]);
+		if (rank >= highest) {
+			highest = rank;
+			index = i;
+		}
+	}
+	return index;
+}
+
+static __always_inline const struct lb_backend *lb_one_of_few(const struct lb_service *service,
+							      __u32 hash)
+{
+	__u32 chosen = service->algorithm == LB_MAGLEV ?
+			       lb_highest(service, hash) :
+			       lb_scale(bpf_get_prandom_u32(), service->count);
+
+	return &service->few[plait_below(chosen, LB_FEW)];
+}
+
+static __always_inline __u32 lb_slot(const struct lb_service *service, __u32 hash)
 {
 	struct lb_maglev_key key = { .service = service->id };
 	struct lb_maglev *table;
@@ -134,62 +209,63 @@ static __always_inline __u32 lb_choose(const struct plait_pkt *pkt,
 	if (service->algorithm == LB_MAGLEV) {
 		table = bpf_map_lookup_elem(&lb_maglev, &key);
 		if (table)
-			return table->slot[lb_scale(lb_hash(pkt), LB_TABLE_SIZE)];
+			return table->slot[lb_scale(hash, LB_TABLE_SIZE)];
 	}
 	return lb_scale(bpf_get_prandom_u32(), service->count);
 }
 
-/* True when the flow was balanced before, to a backend that still serves. */
-static __always_inline bool lb_keeps(const struct plait_pkt *pkt, const struct lb_flow *part,
-				     const struct lb_service *service)
+static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_service *service,
+							       __u32 hash)
 {
-	struct lb_member_key key = {
-		.service = service->id,
-		.addr = pkt->last_daddr,
-		.port = pkt->last_dport,
-	};
+	struct lb_slot_key key = { .service = service->id, .slot = lb_slot(service, hash) };
+	struct lb_backend *backend = bpf_map_lookup_elem(&lb_slots, &key);
 
-	return pkt->known && part->service == service->id && bpf_map_lookup_elem(&lb_members, &key);
+	if (!backend) {
+		/* It went between the two look-ups; the first slot goes last. */
+		key.slot = 0;
+		backend = bpf_map_lookup_elem(&lb_slots, &key);
+	}
+	return backend;
+}
+
+/* Choose a backend; false when there is none. */
+PLAIT_STEP bool lb_choose(const struct lb_service *service, struct lb_ask *ask)
+{
+	const struct lb_backend *chosen;
+	bool few;
+
+	if (!service || !ask || !service->count)
+		return false;
+	few = service->count <= LB_FEW;
+	if (ask->balanced &&
+	    (few ? lb_few_have(service, &ask->backend) : lb_many_have(service, &ask->backend)))
+		return true;
+
+	chosen = few ? lb_one_of_few(service, ask->hash) : lb_one_of_many(service, ask->hash);
+	if (!chosen)
+		return false;
+	ask->backend = *chosen;
+	return true;
 }
 
 static __always_inline int lb_service(plait_ctx *ctx, struct plait_pkt *pkt,
 				      struct plait_flow *flow, struct lb_flow *part)
 {
 	struct lb_service_key key = { .addr = pkt->daddr, .port = pkt->dport, .proto = pkt->proto };
-	struct lb_slot_key slot = {};
-	struct lb_service *service;
-	struct lb_backend *backend;
+	struct lb_service *service = bpf_map_lookup_elem(&lb_services, &key);
+	struct lb_ask ask = { .backend = { .addr = pkt->last_daddr, .port = pkt->last_dport } };
 
-	service = bpf_map_lookup_elem(&lb_services, &key);
-	if (!service) {
-		/* The service is gone: its flows go on to the backends that they have. */
-		if (pkt->known && part->service) {
-			pkt->daddr = pkt->last_daddr;
-			pkt->dport = pkt->last_dport;
-		}
+	/* A service that is gone leaves its flows the backends that they have. */
+	if (!service && !(pkt->known && part->service))
 		return PLAIT_NEXT;
+	if (service) {
+		ask.hash = lb_hash(pkt);
+		ask.balanced = pkt->known && part->service == service->id;
+		if (!lb_choose(service, &ask))
+			return plait_reject(pkt, LB_NO_BACKEND);
+		part->service = service->id;
 	}
-
-	if (lb_keeps(pkt, part, service)) {
-		pkt->daddr = pkt->last_daddr;
-		pkt->dport = pkt->last_dport;
-		return PLAIT_NEXT;
-	}
-	if (!service->count)
-		return plait_reject(pkt, LB_NO_BACKEND);
-
-	slot.service = service->id;
-	slot.slot = lb_choose(pkt, service);
-	backend = bpf_map_lookup_elem(&lb_slots, &slot);
-	if (!backend) {
-		/* It went between the two look-ups; the first slot goes last. */
-		slot.slot = 0;
-		backend = bpf_map_lookup_elem(&lb_slots, &slot);
-	}
-	if (!backend)
-		return plait_reject(pkt, LB_NO_BACKEND);
-	part->service = service->id;
-	pkt->daddr = backend->addr;
-	pkt->dport = backend->port;
+	pkt->daddr = ask.backend.addr;
+	pkt->dport = ask.backend.port;
 	return PLAIT_NEXT;
 }

@@ -14,10 +14,11 @@ enum plait_reason {
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */
 };
 
+#define LB_FEW 6
 #define LB_TABLE_SIZE 1021
 
 #include "plait.h"
-#include "lb.h"
+#include "lb_flow.h"
 #include "routing.h"
 
 struct plait_parts {
