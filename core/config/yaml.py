@@ -84,6 +84,17 @@ class _Loader(yaml.CSafeLoader):
         self._flat: set[yaml.Node] = set()
         self._made: dict[yaml.Node, object] = {}
 
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool]) -> str:
+        """The tag of a node that states none: PyYAML's own, without what is not used here."""
+        if kind is not yaml.ScalarNode:
+            return _MAPPING if kind is yaml.MappingNode else _SEQUENCE
+        if implicit[0] and value is not None:
+            tag: str
+            for tag, pattern in self.yaml_implicit_resolvers.get(value[:1], ()):
+                if pattern.match(value):
+                    return tag
+        return _TEXT
+
     def plain(self) -> object:
         """The document as data. What is common is made here, three times as fast as by PyYAML."""
         node = self.get_single_node()
@@ -114,17 +125,20 @@ class _Loader(yaml.CSafeLoader):
         if node in self._made:  # an alias
             return self._made[node]
         if isinstance(node, yaml.MappingNode) and node.tag == _MAPPING:
-            if all(key.tag == _TEXT for key, _ in node.value):
-                return self._make_mapping(node)
-        elif isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
+            return self._make_mapping(node)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
             return self._make_sequence(node)
         return self.construct_object(node, deep=True)
 
     def _make_mapping(self, node: yaml.MappingNode) -> object:
+        for key, _ in node.value:
+            if key.tag != _TEXT:
+                return self.construct_object(node, deep=True)
         made: dict[str, object] = {}
         self._made[node] = made
         for key, value in node.value:
-            made[key.value] = self._make(value)
+            plain = value.tag == _TEXT and isinstance(value, yaml.ScalarNode)
+            made[key.value] = value.value if plain else self._make(value)
         if len(made) < len(node.value):
             _refuse_twins(node)
         return made

@@ -59,12 +59,12 @@ class Field:
 
     def __getitem__(self, key: str) -> "Field":
         """The value of a key of this mapping."""
-        child = None
-        if isinstance(self.value, dict):
-            child = self.value.get(key)
-        elif self.value is not None:
+        value = self.value
+        if isinstance(value, dict):
+            return Field(value.get(key), self._faults, self, key)
+        if value is not None:
             self._mistyped("a mapping")
-        return Field(child, self._faults, self, key)
+        return Field(None, self._faults, self, key)
 
     def __iter__(self) -> Iterator["Field"]:
         """The items of this list; none when it is absent."""
@@ -103,9 +103,10 @@ class Field:
         self, default: str | None = None, *, pattern: re.Pattern[str] | None = None, words: str = ""
     ) -> str:
         """A string that matches `pattern` (`words` say so); required when there is no default."""
+        value = self.value
         expected = words or "text"
-        value = self._given(default, expected)
-        if value is default:
+        if value is None:
+            self._given(default, expected)
             return default or ""
         if not isinstance(value, str):
             hint = f'write "{value}"' if isinstance(value, int | float) else None

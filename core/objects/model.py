@@ -115,12 +115,13 @@ class Service(Object):
     def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
         spec = document["spec"]
         spec.require("a mapping")
-        ports = tuple(ServicePort.parse(port) for port in spec["ports"])
+        written = tuple(spec["ports"])
+        ports = tuple([ServicePort.parse(port) for port in written])
         if len(ports) > 1:
-            for port in spec["ports"]:
+            for port in written:
                 port["name"].require("a name, as there is more than one port")
-        _refuse_twins(spec["ports"], "port", ((port.protocol, port.port) for port in ports))
-        _refuse_twins(spec["ports"], "name", (port.name for port in ports))
+            _refuse_twins(written, "port", ((port.protocol, port.port) for port in ports))
+            _refuse_twins(written, "name", (port.name for port in ports))
         return cls(
             meta=meta,
             at=at,
@@ -173,8 +174,9 @@ class EndpointSlice(Object):
 
     @classmethod
     def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
-        ports = tuple(SlicePort.parse(port) for port in document["ports"] if _numbered(port))
-        _refuse_twins(document["ports"], "name", (port.name for port in ports))
+        written = [port for port in document["ports"] if port["port"].value is not None]
+        ports = tuple([SlicePort.parse(port) for port in written])
+        _refuse_twins(written, "name", (port.name for port in ports))
         return cls(
             meta=meta,
             at=at,
@@ -241,16 +243,13 @@ def _slice_endpoints(document: Field) -> tuple[SliceEndpoint, ...]:
     family = IPv4Address if address_type == "IPv4" else IPv6Address
     endpoints = []
     for endpoint in document["endpoints"]:
-        endpoint["addresses"].require("a list of IP addresses")
-        addresses = [address.address(family) for address in endpoint["addresses"]]
+        written = endpoint["addresses"]
+        written.require("a list of IP addresses")
+        addresses = [address.address(family) for address in written]
         ready = endpoint["conditions"]["ready"].flag(True)
         if addresses and addresses[0]:
             endpoints.append(SliceEndpoint(address=addresses[0], ready=ready))
     return tuple(endpoints)
-
-
-def _numbered(port: Field) -> bool:
-    return port["port"].value is not None
 
 
 def _refuse_twins(items: Iterable[Field], key: str, values: Iterable[Hashable]) -> None:

@@ -95,6 +95,8 @@ def _errors(
 ) -> tuple[PlaitError, ...]:
     """Faults as errors with their places, in the order in which a reader meets them."""
     found = tuple(faults)
+    if not found:
+        return ()
     placed = [
         (locate(text, file, fault.path, key=fault.key, first_line=first_line), fault)
         for fault in found[:_SHOWN]
