@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from operator import is_
 
 from plait.core.errors import PlaitError
 from plait.core.objects.model import Key, Object
@@ -116,12 +116,13 @@ class Store(Mapping[Key, Object]):
 
 def _differing(before: Sequence[Object], now: Sequence[Object]) -> tuple[int, int]:
     """How many objects at the start, and how many at the end, are the very same in both."""
-    start = _same(zip(before, now, strict=False))
+    start = _same(before, now)
     shorter = min(len(before), len(now)) - start
-    end = _same(islice(zip(reversed(before), reversed(now), strict=False), shorter))
-    return start, end
+    return start, min(shorter, _same(reversed(before), reversed(now)))
 
 
-def _same(pairs: Iterable[tuple[Object, Object]]) -> int:
-    """How many pairs it takes until one is of two different objects."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))
+def _same(before: Iterable[Object], now: Iterable[Object]) -> int:
+    """How many pairs it takes until one is of two different objects. In C: there may be many."""
+    same = bytes(map(is_, before, now))
+    different = same.find(0)
+    return len(same) if different < 0 else different

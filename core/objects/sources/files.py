@@ -58,13 +58,18 @@ class FileSource:
                 self._files[path] = self._read(path, now)
         else:
             self._look_everywhere(now)
-        files = self._files.values()
+        objects: list[Object] = []
+        noted: list[_File] = []
+        for file in self._files.values():
+            objects += file.objects
+            if file.problems or file.warnings:
+                noted.append(file)
         return Snapshot(
-            objects=tuple(chain.from_iterable([file.objects for file in files])),
-            problems=tuple(chain.from_iterable([file.problems for file in files])),
+            objects=tuple(objects),
+            problems=tuple(chain.from_iterable(file.problems for file in noted)),
             warnings=(
                 *self._missing,
-                *chain.from_iterable([file.warnings for file in files]),
+                *chain.from_iterable(file.warnings for file in noted),
             ),
         )
 
@@ -88,13 +93,13 @@ class FileSource:
             signature = _signature(path, now)
             if signature is not None and signature == before.signature:
                 return before
-            text = Path(path).read_text(encoding="utf-8")
+            text = (file := Path(path)).read_text(encoding="utf-8")
         except FileNotFoundError:
             return _File()
         except (OSError, UnicodeDecodeError) as error:
             problem = PlaitError(f"cannot be read: {error}", at=Position(file=Path(path), line=1))
             return replace(before, signature=None, problems=(problem,))
-        return _parse(Path(path), text, signature, before, self._kinds)
+        return _parse(file, text, signature, before, self._kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

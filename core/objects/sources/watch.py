@@ -23,7 +23,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-QUIET = 0.010
+QUIET = 0.005
 """Seconds without a change after which a burst is over."""
 LIMIT = 0.050
 """Seconds after which a burst that does not end is told all the same."""
@@ -135,6 +135,8 @@ class _Places(FileSystemEventHandler):
         self._watches: dict[_Place, ObservedWatch] = {}
         self._names: frozenset[str] = frozenset()
         self._gone: deque[str] = deque()
+        self._astray = threading.Event()  # a path may lead elsewhere than when we last looked
+        self._astray.set()
 
     def start(self) -> None:
         self._observer.start()
@@ -144,7 +146,13 @@ class _Places(FileSystemEventHandler):
         self._observer.join()
 
     def arm(self, paths: Iterable[Path]) -> None:
-        """Watch what `paths` lead to now; look again when that has uncovered something new."""
+        """Watch what `paths` lead to now; look again when that has uncovered something new.
+
+        To look takes a pass over all names below them: while only files were written it is spared.
+        """
+        if not self._astray.is_set():
+            return
+        self._astray.clear()
         self._forget_gone()
         while True:
             steps, trees = _reach(paths)
@@ -163,6 +171,8 @@ class _Places(FileSystemEventHandler):
             if path and self._concerns(path):
                 if not isinstance(event, DirModifiedEvent):  # what changed in it is told as well
                     self._burst.note(path)
+                    if event.is_directory or path in self._names or Path(path).is_symlink():
+                        self._astray.set()
                 self._burst.add(path, open_for_writing=_open_for_writing(event))
 
     def _concerns(self, path: str) -> bool:
