@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from plait.codegen.compile import compile_sources, find_compiler
 from plait.core.errors import SystemProblem
@@ -18,6 +19,9 @@ CompileC = Callable[[str], bytes]
 
 TESTS = Path(__file__).parent
 PRIVILEGED = ("bpf", "e2e")
+
+settings.register_profile("plait", deadline=None)  # a machine may be busy with other things
+settings.load_profile("plait")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

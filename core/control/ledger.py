@@ -47,11 +47,16 @@ class Ledger:
         scope.entries, scope.touches = wanted.stamps, wanted.touches
         return heirs
 
-    def remove_unknown(self, writes: Writes[Scope]) -> None:
-        """Remove what the kernel had before and nobody has asked for."""
+    def remove_unknown(self, writes: Writes[Scope]) -> bool:
+        """Remove what the kernel had before and nobody has asked for; True when there was any.
+
+        What it touched is not known.
+        """
+        found = bool(self._adopted)
         for place in self._adopted:
             writes.remove(place[0], place[1:], ())
         self._adopted.clear()
+        return found
 
     def conflicts(self) -> Iterator[tuple[str, Scope, Scope]]:
         """(entry, owner, other) for each scope that wants another value than the owner's."""

@@ -77,12 +77,11 @@ class Reconciler:
         ledger = self._ledger = self._ledger or Ledger(self._read_maps())
         writes = Writes[Scope](tuple(self._maps.values()))
         self._settle(self._due(objects, None if first else changed), objects, ledger, writes)
-        if complete and not self._silent:
-            ledger.remove_unknown(writes)
+        unknown = complete and not self._silent and ledger.remove_unknown(writes)
         writes.finish()
 
         self._note_full(writes.full)
-        if first:
+        if first or unknown:
             self._bump_all()
         elif writes.touched:
             self._bump(frozenset(writes.touched))

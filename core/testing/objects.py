@@ -23,12 +23,20 @@ def service(name: str, *cluster_ips: Address, port: int = 80, protocol: str = "T
 
 
 def backends(
-    service_name: str, addresses: Sequence[Address], *, port: int = 8080, protocol: str = "TCP"
+    service_name: str,
+    addresses: Sequence[Address],
+    *,
+    unready: Sequence[Address] = (),
+    port: int = 8080,
+    protocol: str = "TCP",
 ) -> EndpointSlice:
-    """The ready backends of a Service, all on one port."""
+    """The backends of a Service, all on one port: those at `addresses` are ready."""
     return EndpointSlice(
         meta=Meta(name=f"{service_name}-1"),
         service=service_name,
-        endpoints=tuple(SliceEndpoint(address=address) for address in addresses),
+        endpoints=tuple(
+            SliceEndpoint(address=address, ready=address in addresses)
+            for address in (*addresses, *unready)
+        ),
         ports=(SlicePort(port=port, protocol=protocol),),
     )

@@ -34,23 +34,33 @@ class Backend(NamedTuple):
         return {"addr": self.address, "port": self.port}
 
 
-def ready_backends(
+class Backends(NamedTuple):
+    """Who is `ready` for new flows, and who only keeps those that it has; in order of address."""
+
+    ready: tuple[Backend, ...]
+    others: tuple[Backend, ...]
+
+
+def backends_of(
     port: ServicePort,
     slices: Sequence[EndpointSlice],
     family: type[IPv4Address | IPv6Address],
-) -> list[Backend]:
-    """The ready backends of one family, in order: all nodes number them alike."""
-    found: set[Backend] = set()
+) -> Backends:
+    """The backends of one family, in order: all nodes number them alike."""
+    ready: set[Backend] = set()
+    others: set[Backend] = set()
     for each in slices:
         numbers = [
             served.port
             for served in each.ports
             if (served.name, served.protocol) == (port.name, port.protocol)
         ]
-        found.update(
-            Backend(endpoint.address, number)
-            for endpoint in each.endpoints
-            if endpoint.ready and isinstance(endpoint.address, family)
-            for number in numbers
-        )
-    return sorted(found, key=lambda backend: (int(backend.address), backend.port))
+        for endpoint in each.endpoints:
+            if isinstance(endpoint.address, family):
+                found = ready if endpoint.ready else others
+                found.update(Backend(endpoint.address, number) for number in numbers)
+    return Backends(ready=_in_order(ready), others=_in_order(others - ready))
+
+
+def _in_order(backends: set[Backend]) -> tuple[Backend, ...]:
+    return tuple(sorted(backends, key=lambda backend: (int(backend.address), backend.port)))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
 
 from plait.core.api import (
     EndpointSlice,
@@ -14,7 +15,7 @@ from plait.core.api import (
     Service,
     ServicePort,
 )
-from plait.plugins.lb.backends import FEW, Backend, ready_backends
+from plait.plugins.lb.backends import FEW, Backends, backends_of
 from plait.plugins.lb.config import Algorithm, LbConfig
 from plait.plugins.lb.maglev import Maglev
 
@@ -68,62 +69,58 @@ class _Balancer:
             cluster_ips = tuple(ip for ip in service.cluster_ips if isinstance(ip, family))
             if not cluster_ips:
                 continue
-            backends = ready_backends(port, slices, family)
+            backends = backends_of(port, slices, family)
             identity = service_id(scope, port, family)
-            if len(backends) > FEW:
-                if self._algorithm is Algorithm.MAGLEV and len(backends) > self._table_size:
-                    yield _too_many(service, len(backends), self._table_size)
+            many = len(backends.ready) + len(backends.others) > FEW
+            if many:
+                if self._algorithm is Algorithm.MAGLEV and len(backends.ready) > self._table_size:
+                    yield _too_many(service, len(backends.ready), self._table_size)
                 yield from self._spread(identity, backends, cluster_ips)
-            yield from self._serve(identity, port, backends, cluster_ips)
+            for address in cluster_ips:
+                yield Entry(
+                    map="lb_services",
+                    key={"addr": address, "port": port.port, "proto": PROTOCOLS[port.protocol]},
+                    value=self._service(identity, backends, many=many),
+                    touches=(address,),
+                )
 
     def _spread(
-        self, service: int, backends: Sequence[Backend], touches: tuple[Address, ...]
+        self, service: int, backends: Backends, touches: tuple[Address, ...]
     ) -> Iterator[Entry]:
         """Where many backends stand, and how flows are shared among them."""
-        for slot, backend in enumerate(backends):
+        for slot, backend in enumerate(backends.ready):
             yield Entry(
                 map="lb_slots",
                 key={"service": service, "slot": slot},
                 value=backend.record,
                 touches=touches,
             )
+        for number, backend in enumerate((*backends.ready, *backends.others)):
             yield Entry(
                 map="lb_members",
                 key={"service": service, "addr": backend.address, "port": backend.port},
-                value={"slot": slot},
+                value={"number": number},
                 touches=touches,
             )
-        if self._algorithm is Algorithm.MAGLEV:
+        if self._algorithm is Algorithm.MAGLEV and backends.ready:
             yield Entry(
                 map="lb_maglev",
                 key={"service": service},
-                value={"slot": self._maglev.table(backends)},
+                value={"slot": self._maglev.table(backends.ready)},
                 touches=touches,
             )
 
-    def _serve(
-        self,
-        service: int,
-        port: ServicePort,
-        backends: Sequence[Backend],
-        cluster_ips: Sequence[Address],
-    ) -> Iterator[Entry]:
-        """Where the service is reached, and few backends themselves. With none it refuses."""
-        few = backends if len(backends) <= FEW else ()
-        value: Record = {
+    def _service(self, service: int, backends: Backends, *, many: bool) -> Record:
+        """struct lb_service, with few backends in it."""
+        seeds = () if many else tuple(backend.seed for backend in backends.ready)
+        return {
             "id": service,
-            "count": len(backends),
+            "count": len(backends.ready),
             "algorithm": ALGORITHMS[self._algorithm],
-            "seed": (*(backend.seed for backend in few), *_NO_SEEDS[len(few) :]),
-            "few": tuple(backend.record for backend in few),
+            "many": many,
+            "seed": (*seeds, *_NO_SEEDS[len(seeds) :]),
+            "few": () if many else tuple(each.record for each in chain(*backends)),
         }
-        for address in cluster_ips:
-            yield Entry(
-                map="lb_services",
-                key={"addr": address, "port": port.port, "proto": PROTOCOLS[port.protocol]},
-                value=value,
-                touches=(address,),
-            )
 
 
 def service_id(scope: str, port: ServicePort, family: type[Address]) -> int:

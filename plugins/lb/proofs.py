@@ -58,5 +58,12 @@ def _service(
     vip: IPv4Address | IPv6Address, backend: IPv4Address | IPv6Address
 ) -> tuple[Entry, ...]:
     few = ({"addr": backend, "port": 8080},)
-    value: Record = {"id": 1, "count": len(few), "algorithm": 0, "seed": (0,) * FEW, "few": few}
+    value: Record = {
+        "id": 1,
+        "count": len(few),
+        "algorithm": 0,
+        "many": False,
+        "seed": (0,) * FEW,
+        "few": few,
+    }
     return (Entry(map="lb_services", key={"addr": vip, **PORT}, value=value),)

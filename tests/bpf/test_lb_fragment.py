@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from plait.core.api import Verdict
-from plait.core.objects.model import Address
 from plait.core.plan.core import FLOWS as FLOW_TABLES
 from plait.testing import (
     SENDER,
@@ -432,6 +431,47 @@ def test_a_flow_that_moves_to_a_backend_that_knows_its_port_leaves_from_another(
         other,
         answer(tcp(src=net.client, dst=other)).ports,
     )
+
+
+@pytest.mark.parametrize("others", [0, 8], ids=["few", "many"])
+def test_a_backend_that_is_not_ready_any_more_keeps_the_flows_that_it_has(
+    datapath: Datapath, net: Addresses, others: int
+) -> None:
+    more = [net.remote + number for number in range(others)]
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    old, new = (tcp(src=net.client, dst=net.service, sport=port) for port in (1, 2))
+    datapath.pod_egress(old)
+
+    datapath.put(backends("web", [net.other_server, *more], unready=[net.server]))
+
+    assert datapath.pod_egress(old).packet.dst == net.server
+    assert datapath.pod_egress(new).packet.dst != net.server
+
+
+def test_flows_go_on_while_no_backend_is_ready(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    old, new = (tcp(src=net.client, dst=net.service, sport=port) for port in (1, 2))
+    datapath.pod_egress(old)
+
+    datapath.put(backends("web", [], unready=[net.server]))
+
+    assert datapath.pod_egress(old).packet.dst == net.server
+    assert datapath.pod_egress(new).drop_reason == "LB_NO_BACKEND"
+
+
+def test_a_pod_reaches_itself_through_its_service(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(service("web", net.service), backends("web", [net.server]))
+    request = tcp(src=net.server, dst=net.service)
+
+    there = datapath.pod_egress(request)
+    back = datapath.pod_egress(answer(there.packet))
+
+    pod = datapath.pods["server"]
+    assert there.verdict is back.verdict is Verdict.REDIRECT
+    assert there.packet == changed(
+        request, src=net.service, dst=net.server, dport=BACKEND_PORT, ttl=63, link=pod.link
+    )
+    assert back.packet == changed(answer(request), ttl=63, link=pod.link)
 
 
 def test_what_an_ended_connection_still_sends_leaves_its_heir_alone(

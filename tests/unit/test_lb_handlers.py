@@ -75,7 +75,6 @@ def few(*objects: Object) -> list[str]:
     (entry,) = entries("lb_services", *objects)
     found = entry.value["few"]
     assert isinstance(found, tuple)
-    assert entry.value["count"] == len(found)
     return [named(each) for each in found]
 
 
@@ -143,7 +142,7 @@ def test_each_of_many_backends_is_a_member() -> None:
     identity = service_id("default/web", HTTP, IPv4Address)
     address = IPv4Address("10.244.1.1")
     assert entry.key == {"service": identity, "addr": address, "port": 8080}
-    assert entry.value == {"slot": 0}
+    assert entry.value == {"number": 0}
     assert len(others) == FEW
 
 
@@ -167,9 +166,19 @@ def test_random_choice_needs_no_table() -> None:
 
 
 def test_backends_that_are_not_ready_get_nothing() -> None:
-    ours = backends(*endpoints("10.244.1.1"), *endpoints("10.244.1.2", ready=False))
+    ours = backends(*endpoints("10.244.1.9"), *endpoints("10.244.1.2", ready=False))
+    (entry,) = answer([service(), ours])
 
-    assert few(service(), ours) == ["10.244.1.1:8080"]
+    assert isinstance(entry, Entry)
+    assert entry.value["count"] == 1
+    assert few(service(), ours) == ["10.244.1.9:8080", "10.244.1.2:8080"]
+
+
+def test_of_many_backends_those_that_are_not_ready_are_members_only() -> None:
+    ours = backends(*endpoints(*MANY[:2]), *endpoints(*MANY[2:], ready=False))
+
+    assert len(entries("lb_slots", service(), ours)) == 2
+    assert len(entries("lb_members", service(), ours)) == len(MANY)
 
 
 def test_backends_of_all_slices_count_once() -> None:

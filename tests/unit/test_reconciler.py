@@ -273,6 +273,19 @@ def test_a_start_leaves_the_unknown_alone_while_objects_are_missing() -> None:
     assert bench.entries == {"a": "1"}
 
 
+def test_what_goes_late_makes_all_flows_decide_again() -> None:
+    bench = Bench()
+    bench.put(thing("a"), thing("b"))
+    bench.start()
+    bench.put(thing("a"), complete=False)
+    before = bench.all_bumps
+
+    bench.put(thing("a"), complete=True)
+    bench.put(thing("a"), complete=True)
+
+    assert bench.all_bumps == before + 1
+
+
 def test_a_start_leaves_the_unknown_alone_while_an_object_is_refused() -> None:
     bench = Bench()
     bench.put(thing("a"), thing("b"))

@@ -22,7 +22,7 @@ enum lb_algorithm {
 	LB_MAGLEV,
 };
 
-/* Where services are reached. A count of 0 refuses: no backend is ready. */
+/* Where services are reached. A count of 0 refuses new flows: no backend is ready. */
 struct lb_service_key {
 	struct plait_addr addr;
 	__be16 port;
@@ -43,11 +43,12 @@ _Static_assert(sizeof(struct lb_backend) == 20, "no hidden padding");
  */
 struct lb_service {
 	__u64 id;
-	__u32 count;
+	__u32 count; /* of the backends that are ready */
 	__u8 algorithm; /* enum lb_algorithm */
-	__u8 pad[3];
+	bool many; /* too many to be held here */
+	__u8 pad[2];
 	__u32 seed[LB_FEW]; /* a hash of each of the few: what flows rank them by */
-	struct lb_backend few[LB_FEW]; /* all backends, when there are no more; zeros follow */
+	struct lb_backend few[LB_FEW]; /* those that are ready come first; zeros follow */
 };
 _Static_assert(sizeof(struct lb_service) == 16 + 24 * LB_FEW, "no hidden padding");
 
@@ -59,7 +60,7 @@ struct lb_slot_key {
 };
 _Static_assert(sizeof(struct lb_slot_key) == 16, "hashed as bytes: no hidden padding");
 
-/* Of a service of many: which backends still serve. */
+/* Of a service of many: the backends that keep the flows they have, ready for new ones or not. */
 struct lb_member_key {
 	__u64 service;
 	struct plait_addr addr;
@@ -69,7 +70,7 @@ struct lb_member_key {
 _Static_assert(sizeof(struct lb_member_key) == 32, "hashed as bytes: no hidden padding");
 
 struct lb_member {
-	__u32 slot;
+	__u32 number; /* those that are ready come first */
 };
 
 /* Of a service of many: the slots that hashes of flows lead to. */
@@ -232,16 +233,18 @@ static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_s
 PLAIT_STEP bool lb_choose(const struct lb_service *service, struct lb_ask *ask)
 {
 	const struct lb_backend *chosen;
-	bool few;
+	bool many;
 
-	if (!service || !ask || !service->count)
+	if (!service || !ask)
 		return false;
-	few = service->count <= LB_FEW;
+	many = service->many;
 	if (ask->balanced &&
-	    (few ? lb_few_have(service, &ask->backend) : lb_many_have(service, &ask->backend)))
+	    (many ? lb_many_have(service, &ask->backend) : lb_few_have(service, &ask->backend)))
 		return true;
+	if (!service->count)
+		return false;
 
-	chosen = few ? lb_one_of_few(service, ask->hash) : lb_one_of_many(service, ask->hash);
+	chosen = many ? lb_one_of_many(service, ask->hash) : lb_one_of_few(service, ask->hash);
 	if (!chosen)
 		return false;
 	ask->backend = *chosen;
@@ -267,5 +270,8 @@ static __always_inline int lb_service(plait_ctx *ctx, struct plait_pkt *pkt,
 	}
 	pkt->daddr = ask.backend.addr;
 	pkt->dport = ask.backend.port;
+	/* Who is balanced to itself must not see its own address: it hears from the service. */
+	if (plait_addr_same(&pkt->daddr, &pkt->saddr))
+		pkt->saddr = key.addr;
 	return PLAIT_NEXT;
 }
