@@ -375,6 +375,19 @@ def test_the_target_of_a_link_is_watched(watched: Watched, tmp_path: Path) -> No
     assert watched.tells(lambda: target.write_text(service("c")))
 
 
+def test_the_target_of_a_link_in_place_of_a_file_is_watched(
+    watched: Watched, tmp_path: Path
+) -> None:
+    target = tmp_path / "b.yaml"
+    target.write_text(service("b"))
+    link = tmp_path / "etc" / "link"
+    link.symlink_to(target)
+
+    assert watched.tells(lambda: link.rename(watched.path / "a.yaml"))
+
+    assert watched.tells(lambda: target.write_text(service("b", "10.96.0.7")))
+
+
 def test_a_directory_that_comes_later_is_watched(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "etc" / "objects.d")
     watched.watch.start()

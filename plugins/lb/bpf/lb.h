@@ -122,13 +122,12 @@ static __always_inline __u32 lb_mix(__u32 hash)
 	return hash ^ hash >> 16;
 }
 
-/* The same for the same tuple on every node. */
-static __always_inline __u32 lb_hash(const struct plait_pkt *pkt)
+/* A flow's tuple as a number, the same on every node; its bits are yet to be mixed. */
+static __always_inline __u32 lb_fold(const struct plait_pkt *pkt)
 {
-	__u32 hash = pkt->saddr.w[0] ^ pkt->saddr.w[1] * 3 ^ pkt->saddr.w[2] * 5 ^ pkt->saddr.w[3];
+	__u32 from = pkt->saddr.w[0] ^ pkt->saddr.w[1] * 3 ^ pkt->saddr.w[2] * 5 ^ pkt->saddr.w[3];
 
-	return lb_mix((hash ^ pkt->daddr.w[3] * 0x9e3779b1u) +
-		      ((__u32)pkt->sport << 16 | pkt->dport));
+	return (from ^ pkt->daddr.w[3] * 0x9e3779b1u) + ((__u32)pkt->sport << 16 | pkt->dport);
 }
 
 /* From a hash to 0 .. size - 1. Source: Lemire, "Fast random integer generation in an interval". */
@@ -139,7 +138,7 @@ static __always_inline __u32 lb_scale(__u32 hash, __u32 size)
 
 /* A flow that asks for a backend. */
 struct lb_ask {
-	__u32 hash;
+	__u32 tuple; /* lb_fold */
 	bool balanced; /* it has one already, which `backend` names */
 	__u8 pad[3];
 	struct lb_backend backend; /* in: where the flow goes until now; out: where it goes */
@@ -233,6 +232,7 @@ static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_s
 PLAIT_STEP bool lb_choose(const struct lb_service *service, struct lb_ask *ask)
 {
 	const struct lb_backend *chosen;
+	__u32 hash;
 	bool many;
 
 	if (!service || !ask)
@@ -244,7 +244,8 @@ PLAIT_STEP bool lb_choose(const struct lb_service *service, struct lb_ask *ask)
 	if (!service->count)
 		return false;
 
-	chosen = many ? lb_one_of_many(service, ask->hash) : lb_one_of_few(service, ask->hash);
+	hash = lb_mix(ask->tuple);
+	chosen = many ? lb_one_of_many(service, hash) : lb_one_of_few(service, hash);
 	if (!chosen)
 		return false;
 	ask->backend = *chosen;
@@ -262,7 +263,7 @@ static __always_inline int lb_service(plait_ctx *ctx, struct plait_pkt *pkt,
 	if (!service && !(pkt->known && part->service))
 		return PLAIT_NEXT;
 	if (service) {
-		ask.hash = lb_hash(pkt);
+		ask.tuple = lb_fold(pkt);
 		ask.balanced = pkt->known && part->service == service->id;
 		if (!lb_choose(service, &ask))
 			return plait_reject(pkt, LB_NO_BACKEND);
