@@ -237,13 +237,16 @@ PLAIT_STEP int F(plait_read)(plait_ctx *ctx)
 }
 
 /* A packet of a flow that there is: bring the flow up to date. */
-static __always_inline int F(plait_meet)(plait_ctx *ctx, struct F(plait_work) *work,
-					 struct F(plait_entry) *entry)
+PLAIT_STEP int F(plait_meet)(plait_ctx *ctx, struct F(plait_entry) *entry)
 {
-	const struct plait_pkt *pkt = &work->pkt;
+	struct F(plait_work) *work = F(plait_work)();
+	const struct plait_pkt *pkt;
 	struct F(plait_entry) *peer;
 	int verdict;
 
+	if (!work || !entry)
+		return PLAIT_SKIP;
+	pkt = &work->pkt;
 	if (!F(plait_current)(&entry->flow)) {
 		verdict = F(plait_renew)(ctx, entry);
 		if (verdict != PLAIT_DONE)
@@ -319,7 +322,7 @@ PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 			return TC_ACT_SHOT;
 	}
 	if (!opened) {
-		verdict = F(plait_meet)(ctx, work, entry);
+		verdict = F(plait_meet)(ctx, entry);
 		if (verdict != PLAIT_DONE)
 			return F(plait_refuse)(pkt, verdict);
 	}
