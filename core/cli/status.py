@@ -36,6 +36,8 @@ def command(context: Context, as_json: bool) -> None:
         click.echo(f"config      {status.state.config}")
         agent = status.agent
         click.echo(f"agent       {f'process {agent.pid}' if agent else 'none'}")
+        if agent and agent.held:
+            click.echo("            rolled back: edit the config to leave this generation")
         for place in status.places:
             what = f"{place.hook} by {place.mechanism}"
             if place.others:

@@ -60,12 +60,15 @@ class Status:
     """What `plait status` shows of a running agent; written to agent.json after each change.
 
     `changes` are the last ones: `what` was applied, how many `ms` it took, `at` which time.
+    `rollbacks` have been tried so far; `held` is true from one until the config is edited.
     """
 
     pid: int
     config: str
     started: float
     generation: int = 0
+    rollbacks: int = 0
+    held: bool = False
     error: str | None = None
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -159,7 +162,7 @@ class Agent:
     def _handle(self, messages: list[Message]) -> None:
         self._follow_kernel([each for each in messages if not isinstance(each, Command)])
         if Command.ROLLBACK in messages:
-            log.warning("rolled back to generation %d", self._node.rollback())
+            self._roll_back()
         if Command.CONFIG in messages:
             self._apply(first=False)
         elif Command.OBJECTS in messages:
@@ -206,7 +209,7 @@ class Agent:
             self._node.resume()
             self._watch_objects()
             return
-        self._status.error = None
+        self._status.held, self._status.error = False, None
         elapsed = (time.monotonic() - began) * 1000
         self._note("config: programs swapped" if applied.swapped else "config: entries", elapsed)
         if applied.swapped:
@@ -222,6 +225,13 @@ class Agent:
         self._report(applied.outcome)
         self._watch_objects()
         self._publish()
+
+    def _roll_back(self) -> None:
+        self._status.rollbacks += 1
+        number = self._node.rollback()
+        self._status.held, self._status.error = True, None
+        log.warning("rolled back to generation %d, until the config is edited", number)
+        self._watch_objects()
 
     def _scan(self) -> None:
         began = time.monotonic()

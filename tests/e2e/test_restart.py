@@ -190,18 +190,29 @@ def test_a_running_agent_rolls_back_and_follows_again_with_the_next_edit(node: N
     traffic = Traffic(node.lab)
 
     done = node.plait("rollback")
-    node.wait_for(lambda: node.status().generation == 1)
+    shown = node.plait("status").stdout
 
     traffic.assert_unharmed()
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, "generation 1 runs until the config is edited\n")
+    assert "rolled back" in shown
     assert node.kernel_ids() == first
     assert node.edit("random", "maglev").error is None
+    assert "rolled back" not in node.plait("status").stdout
     node.write("more.yaml", service("more", ips=("10.96.0.50",), backends=("10.244.1.11",)))
     assert _connects(node, "10.96.0.50:80")
 
 
 def test_there_is_nothing_to_roll_back_to_at_first(node: Node) -> None:
     node.apply()
+
+    done = node.plait("rollback")
+
+    assert done.returncode == 1
+    assert "no generation to go back to" in done.stderr
+
+
+def test_an_agent_that_cannot_roll_back_says_so_at_once(node: Node) -> None:
+    node.start()
 
     done = node.plait("rollback")
 
