@@ -102,6 +102,7 @@ GOALS: Mapping[str, Goal] = {
     "reload.cold.p50_ms": Goal(value=1500),
     "reload.lost_packets": Goal(value=0),
     "reload.reset_connections": Goal(value=0),
+    "reload.failed_connections": Goal(value=0),
     "services.load_10k_s": Goal(value=5),
     "services.change_one_ms": Goal(value=30),
     "agent.rss_mb": Goal(value=120),

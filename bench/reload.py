@@ -16,6 +16,7 @@ from plait.core.endpoints import namespaces
 from plait.core.kernel.maps import Map
 from plait.core.lab.running import Running, serve, start
 from plait.core.lab.traffic.base import split_answer
+from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
 
@@ -81,11 +82,11 @@ def _losses(run: Run, place: Place) -> Iterator[Figure]:
     }
     write_backends(place, ("web-1", "web-2"))
     time.sleep(1)
-    with traffic(place) as (streams, held):
+    with traffic(place) as (streams, held, opener):
         for what, edits in kinds.items():
             _repeat(run, f"{what} under traffic", edits, count)
         streamed = [stream.stop() for stream in streams]
-        holding = held.stop()
+        holding, opened = held.stop(), opener.stop()
     sent = sum(each.sent for each in streamed)
     lost = sum(each.lost + each.foreign for each in streamed)
     reset = holding.reset + holding.failed + holding.corrupt
@@ -95,6 +96,9 @@ def _losses(run: Run, place: Place) -> Iterator[Figure]:
     yield Figure(name="reload.lost_packets", value=lost, unit="packets")
     yield Figure(name="reload.reset_connections", value=reset, unit="connections")
     yield Figure(name="reload.longest_silence_ms", value=gap, unit="ms")
+    yield Figure(name="reload.new_connections", value=opened.connects, unit="connections")
+    failed = sum(opened.errors.values())
+    yield Figure(name="reload.failed_connections", value=failed, unit="connections")
 
 
 # ---- edits ----
@@ -201,14 +205,18 @@ def asking(place: Place) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def traffic(place: Place) -> Iterator[tuple[Sequence[Running[Streamed]], Running[Held]]]:
-    """Numbered datagrams out of the node and into it, and open connections."""
+def traffic(
+    place: Place,
+) -> Iterator[tuple[Sequence[Running[Streamed]], Running[Held], Running[Connected]]]:
+    """Numbered datagrams out of the node and into it, open connections, and ever new ones."""
     lab = place.lab
     streams = (
         start(lab, "client", Streamed, f"{SERVICE[0]}:{SERVICE[1]}"),
         start(lab, "client", Streamed, SERVICE6),
         start(lab, "web-3", Streamed, CLIENT),
     )
-    held = start(lab, "client", Held, f"{SERVICE[0]}:{SERVICE[1]}", "--count", str(CONNECTIONS))
+    service = f"{SERVICE[0]}:{SERVICE[1]}"
+    held = start(lab, "client", Held, service, "--count", str(CONNECTIONS))
+    opener = start(lab, "client", Connected, service, "--timeout", "5")
     time.sleep(1)
-    yield streams, held
+    yield streams, held, opener
