@@ -182,7 +182,7 @@ PLAIT_STEP int F(plait_read_transport)(plait_ctx *ctx)
 	return work ? plait_parse_transport(ctx, &work->pkt) : PLAIT_SKIP;
 }
 
-/* Read the extension header that is next, and whatever else stands before the transport's. */
+/* Read the extension header that is next. */
 PLAIT_STEP int F(plait_read_extension)(plait_ctx *ctx)
 {
 	struct F(plait_work) *work = F(plait_work)();
@@ -278,12 +278,34 @@ static __always_inline struct F(plait_entry) *F(plait_find_outside)(struct F(pla
 	return entry;
 }
 
+/* The flow of the packet in the draft, if there is one that goes on with it. `unknown`: none has
+ * its key.
+ */
+static __always_inline struct F(plait_entry) *F(plait_find)(struct F(plait_work) *work,
+							    bool unknown, bool handing_over)
+{
+	struct plait_pkt *pkt = &work->pkt;
+	struct F(plait_entry) *entry = NULL;
+
+	if (!unknown)
+		entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
+	if (!entry && handing_over && !F(plait_take_over)())
+		entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
+	if (!entry && PLAIT_TO_POD)
+		entry = F(plait_find_outside)(work);
+	if (!entry || pkt->kind != PLAIT_PACKET_PLAIN || !plait_reopens(pkt, &entry->flow))
+		return entry;
+	F(plait_forget_peer)(work, entry);
+	bpf_map_delete_elem(&F(plait_flow), &work->key);
+	return NULL;
+}
+
 /* Everything but the plain packet of a decided flow. `unknown`: its flow is known to be new. */
 PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 {
 	struct F(plait_work) *work = F(plait_work)();
 	bool opened = false, handing_over;
-	struct F(plait_entry) *entry = NULL;
+	struct F(plait_entry) *entry;
 	struct plait_pkt *pkt;
 	int verdict;
 
@@ -296,18 +318,8 @@ PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 	if (verdict != PLAIT_NEXT)
 		return F(plait_refuse)(pkt, verdict);
 
-	if (!unknown)
-		entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
 	handing_over = plait_handing_over();
-	if (!entry && handing_over && !F(plait_take_over)())
-		entry = bpf_map_lookup_elem(&F(plait_flow), &work->key);
-	if (!entry && PLAIT_TO_POD)
-		entry = F(plait_find_outside)(work);
-	if (entry && pkt->kind == PLAIT_PACKET_PLAIN && plait_reopens(pkt, &entry->flow)) {
-		F(plait_forget_peer)(work, entry);
-		bpf_map_delete_elem(&F(plait_flow), &work->key);
-		entry = NULL;
-	}
+	entry = F(plait_find)(work, unknown, handing_over);
 	if (!entry) {
 		verdict = pkt->kind == PLAIT_PACKET_ICMP_ERROR ? PLAIT_SKIP : F(plait_open)(ctx);
 		opened = verdict == PLAIT_DONE;
