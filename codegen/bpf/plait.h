@@ -152,7 +152,7 @@ static __always_inline int plait_pass(struct plait_pkt *pkt, struct plait_flow *
 static __always_inline int plait_deliver(struct plait_pkt *pkt, struct plait_flow *flow,
 					 const struct plait_endpoint *endpoint)
 {
-	flow->action = PLAIT_ACTION_PEER;
+	flow->action = endpoint->direct ? PLAIT_ACTION_DEVICE : PLAIT_ACTION_PEER;
 	flow->oif = endpoint->ifindex;
 	flow->mtu = endpoint->mtu;
 	__builtin_memcpy(pkt->macs.dst, endpoint->mac, 6);

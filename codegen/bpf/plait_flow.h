@@ -15,6 +15,7 @@ enum plait_action {
 	PLAIT_ACTION_PASS, /* to the host's stack, or on to the pod when it comes from there */
 	PLAIT_ACTION_PEER, /* into the pod behind oif */
 	PLAIT_ACTION_NEIGH, /* out of oif to the next hop */
+	PLAIT_ACTION_DEVICE, /* out of oif, to the workload that is right there */
 } PLAIT_BYTE;
 
 enum plait_flow_flag {

@@ -52,7 +52,8 @@ struct plait_endpoint {
 	__u16 mtu;
 	__u8 mac[6]; /* the pod's */
 	__u8 host_mac[6];
-	__u8 pad[2];
+	bool direct; /* the interface has no other end in a pod: it is a virtual machine's, say */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct plait_endpoint) == 20, "no hidden padding");
 

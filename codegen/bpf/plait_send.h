@@ -78,6 +78,8 @@ static __always_inline int F(plait_leave)(struct F(plait_entry) *entry)
 		return bpf_redirect_peer(entry->flow.oif, 0);
 	if (entry->flow.action == PLAIT_ACTION_NEIGH)
 		return F(plait_to_nexthop)(entry);
+	if (entry->flow.action == PLAIT_ACTION_DEVICE)
+		return bpf_redirect(entry->flow.oif, 0);
 	return TC_ACT_SHOT;
 }
 
@@ -144,7 +146,7 @@ static __always_inline int F(plait_send_plain)(struct __sk_buff *skb, struct F(p
 		if (summed == PLAIT_CSUM_COMPLETE || summed == PLAIT_CSUM_UNKNOWN)
 			bpf_csum_update(skb, PLAIT_HOP_DIFF);
 #endif
-		if (entry->flow.action == PLAIT_ACTION_PEER)
+		if (entry->flow.action != PLAIT_ACTION_NEIGH)
 			__builtin_memcpy(eth, &entry->via.macs, sizeof(entry->via.macs));
 	}
 #if PLAIT_FAMILY == 4
@@ -305,7 +307,7 @@ static __always_inline int F(plait_send)(plait_ctx *ctx, const struct plait_pkt 
 		return TC_ACT_UNSPEC;
 	if (F(plait_age)(ctx))
 		return TC_ACT_SHOT;
-	if (entry->flow.action == PLAIT_ACTION_PEER &&
+	if (entry->flow.action != PLAIT_ACTION_NEIGH &&
 	    bpf_skb_store_bytes(ctx, 0, &entry->via.macs, sizeof(entry->via.macs), 0))
 		return TC_ACT_SHOT;
 	return F(plait_leave)(entry);

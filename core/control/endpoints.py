@@ -8,6 +8,9 @@ from plait.core.errors import PlaitError
 from plait.core.objects.model import Endpoint, Object
 from plait.core.plan.core import ENDPOINTS
 
+_PAIRS = ("veth", "netkit")
+"""Kinds of links whose other end is in the workload's namespace."""
+
 Macs = Mapping[int, str]
 """MAC address of the pod's end by ifindex of the host's end."""
 
@@ -46,6 +49,7 @@ def _entries(endpoint: Endpoint, link: Link, mac: str | None) -> Iterator[Entry 
                 "mtu": link.mtu,
                 "mac": mac,
                 "host_mac": link.mac or bytes(6),
+                "direct": link.kind not in _PAIRS,
             },
             touches=(address,),
         )

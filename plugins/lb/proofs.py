@@ -50,7 +50,13 @@ def _family(
 
 
 def _endpoint(address: IPv4Address | IPv6Address) -> Entry:
-    value: Record = {"ifindex": CLIENT_IF, "mtu": 1500, "mac": MAC, "host_mac": ROUTER}
+    value: Record = {
+        "ifindex": CLIENT_IF,
+        "mtu": 1500,
+        "mac": MAC,
+        "host_mac": ROUTER,
+        "direct": False,
+    }
     return Entry(map="plait_endpoints", key={"addr": address}, value=value)
 
 

@@ -1,8 +1,10 @@
 """Workloads that come and go while the agent runs: attached at once, and nothing left behind."""
 
+import fcntl
 import json
 import os
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,7 +22,15 @@ from plait.core.lab.traffic.connect import Connected
 from plait.core.runtime.decoding import entries
 from plait.core.runtime.reading import running
 from support.nodes import Node, quickstart
-from support.sockets import ask, tcp
+from support.sockets import ask, tcp, udp
+
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x2, 0x1000  # linux/if_tun.h
+VM = """\
+apiVersion: plait/v1
+kind: Endpoint
+metadata: {{name: vm}}
+spec: {{interface: vm0, addresses: [{address}], mac: "{mac}"}}
+"""
 
 SERVICE = ("10.96.0.10", "fd00:10:96::10")
 INTERFACE = veth.veth_of("late").interface
@@ -95,6 +105,26 @@ def test_the_flows_of_a_deleted_endpoint_are_forgotten(node: Node, late: Path) -
     node.wait_for(lambda: zone not in _zones(node))
 
 
+def test_a_virtual_machine_is_served_by_its_tap_device(node: Node) -> None:
+    address, mac = "10.244.1.50", "02:00:00:00:00:50"
+    with namespaces.entered(node.lab.hosts["node-a"].netns):
+        tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"vm0", IFF_TAP | IFF_NO_PI))
+        subprocess.run(["ip", "link", "set", "vm0", "up"], check=True)
+    try:
+        node.write("vm.yaml", VM.format(address=address, mac=mac))
+
+        with udp(node.lab.pods["web-1"], address) as sender:
+            sender.sendto(b"to the machine", (address, 9))
+        frames = _received(tap)
+
+        [frame] = [each for each in frames if b"to the machine" in each]
+        assert frame[:6] == bytes.fromhex(mac.replace(":", ""))
+    finally:
+        os.close(tap)
+        (node.objects / "vm.yaml").unlink()
+
+
 def test_add_and_del_may_be_repeated(node: Node, late: Path) -> None:
     first = node.plait("endpoint", "add", "late", *_options(node, late))
     second = node.plait("endpoint", "add", "late", *_options(node, late))
@@ -167,6 +197,18 @@ def _add(node: Node, netns: Path) -> None:
 
 def _options(node: Node, netns: Path) -> tuple[str, ...]:
     return ("--netns", str(netns), "--label", "app=late", "-c", str(node.config))
+
+
+def _received(tap: int) -> list[bytes]:
+    """The frames that have come within a while."""
+    frames = []
+    for _ in range(20):
+        time.sleep(0.02)
+        try:
+            frames.append(os.read(tap, 2048))
+        except BlockingIOError:
+            continue
+    return frames
 
 
 def _zones(node: Node) -> set[int]:
