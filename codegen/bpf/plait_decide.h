@@ -16,6 +16,8 @@ struct F(plait_work) {
 	struct F(plait_key) old_key; /* the other direction's until now */
 	struct F(plait_entry) entry;
 	struct F(plait_entry) peer;
+	bool through_host; /* what it clashes with goes through the host's stack */
+	__u8 pad[7];
 };
 
 struct {
@@ -212,7 +214,7 @@ PLAIT_STEP int F(plait_decide)(plait_ctx *ctx)
 /* True when the entry for the other direction is a live connection's already: one that leaves with
  * another tuple, or whose packets come from elsewhere than this one, which anybody may have sent.
  * A pod has been checked, and takes over from the one that had its address before; the wire knows
- * better than the host's stack, through which its packets may have come until now.
+ * better than the host's stack, unless a connection through that has been answered.
  */
 static __always_inline bool F(plait_clashes)(const struct F(plait_key) *key,
 					     const struct F(plait_tuple) *back,
@@ -225,7 +227,8 @@ static __always_inline bool F(plait_clashes)(const struct F(plait_key) *key,
 	if (!F(plait_same_tuple)(&taken->to, back))
 		return true;
 	if (zone == PLAIT_ZONE_OUTSIDE)
-		return other != PLAIT_ZONE_OUTSIDE && other != PLAIT_ZONE_HOST;
+		return other != PLAIT_ZONE_OUTSIDE &&
+		       (other != PLAIT_ZONE_HOST || taken->flow.packets);
 	return zone == PLAIT_ZONE_HOST && other != PLAIT_ZONE_HOST;
 }
 
@@ -277,8 +280,10 @@ PLAIT_STEP __u32 F(plait_make_peer)(void)
 	if (failed != -EEXIST)
 		return failed ? PLAIT_FLOW_TABLE_FULL : 0;
 	taken = bpf_map_lookup_elem(&F(plait_flow), &work->peer_key);
-	if (taken && F(plait_clashes)(key, &peer->to, taken))
+	if (taken && F(plait_clashes)(key, &peer->to, taken)) {
+		work->through_host = plait_far_zone(&taken->flow) == PLAIT_ZONE_HOST;
 		return PLAIT_FLOW_CLASH;
+	}
 	return bpf_map_update_elem(&F(plait_flow), &work->peer_key, peer, BPF_ANY) ?
 		       PLAIT_FLOW_TABLE_FULL :
 		       0;
@@ -296,7 +301,7 @@ PLAIT_STEP __u32 F(plait_connect)(void)
 	if (!work)
 		return PLAIT_FLOW_TABLE_FULL;
 	for (i = 0; i < PLAIT_PORT_TRIES && reason == PLAIT_FLOW_CLASH; i++) {
-		if (PLAIT_TO_POD || plait_is_icmp(&work->pkt))
+		if (PLAIT_TO_POD || work->through_host || plait_is_icmp(&work->pkt))
 			break;
 		work->entry.to.sport = plait_any_port();
 		work->entry.flow.flags |= PLAIT_FLOW_REWRITE;
@@ -360,7 +365,7 @@ PLAIT_STEP int F(plait_open)(plait_ctx *ctx)
 	if (!reason)
 		return PLAIT_DONE;
 	bpf_map_delete_elem(&F(plait_flow), &work->key);
-	if (PLAIT_TO_POD && reason == PLAIT_FLOW_CLASH)
+	if ((PLAIT_TO_POD || work->through_host) && reason == PLAIT_FLOW_CLASH)
 		return PLAIT_SKIP;
 	return plait_drop(pkt, reason);
 }

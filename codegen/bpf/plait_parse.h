@@ -210,6 +210,8 @@ static __always_inline int plait_parse_transport(plait_ctx *ctx, struct plait_pk
 			return plait_parse_quoted(ctx, pkt);
 		if (!plait_is_echo(pkt->family, icmp->type))
 			return PLAIT_SKIP;
+		if (pkt->family == 4 && plait_unroutable4(pkt->saddr.w[3]))
+			return PLAIT_SKIP;
 		pkt->sport = pkt->dport = icmp->id;
 		return PLAIT_NEXT;
 	}

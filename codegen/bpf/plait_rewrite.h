@@ -80,12 +80,12 @@ static __always_inline __u64 plait_replace_port(__u64 sum, __be16 *port, __be16 
 static __always_inline void plait_fix_transport(__u16 *check, bool udp, __u64 addresses,
 						__u64 ports, enum plait_ip_summed summed)
 {
+	if (udp && !*check)
+		return;
 	if (summed == PLAIT_CSUM_PARTIAL) {
 		*check = plait_fold(*check + addresses);
 		return;
 	}
-	if (udp && !*check)
-		return;
 	*check = plait_csum_adjust(*check, addresses + ports);
 	if (udp && !*check)
 		*check = 0xffff;

@@ -26,6 +26,7 @@ class Link:
     kind: str
     mac: str | None
     mtu: int = 1500
+    carrier: bool = True
 
 
 def links() -> tuple[Link, ...]:
@@ -43,6 +44,7 @@ def link_from(message: ifinfmsg) -> Link:
         kind=message.get(("linkinfo", "kind")) or "",
         mac=message.get("address"),
         mtu=message.get("mtu") or 1500,
+        carrier=message.get("carrier") != 0,
     )
 
 

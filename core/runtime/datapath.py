@@ -188,6 +188,8 @@ class Datapath:
         with ExitStack() as handing:
             try:
                 flows = handing.enter_context(self._handing_over(plan, moved, target))
+                for name in moved:  # what it held when it last ran is past
+                    target.maps[name].clear()
                 self._migrate(plan, moved, target, current)
                 fill(target)
                 for each in flows:

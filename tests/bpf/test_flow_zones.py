@@ -124,6 +124,20 @@ def test_the_wire_takes_over_what_came_through_the_host(datapath: Datapath, net:
     assert back.verdict is Verdict.REDIRECT
 
 
+def test_the_wire_takes_over_nothing_that_was_answered_through_the_host(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request, server = udp(src=net.remote, dst=net.server, dport=8080), datapath.pods["server"]
+    datapath.pod_ingress(request, pod=server)
+    datapath.pod_egress(answer(request), pod=server)
+
+    by_wire = datapath.netdev_ingress(request)
+    back = datapath.pod_egress(answer(request), pod=server)
+
+    assert (by_wire.verdict, by_wire.drop_reason) == (Verdict.PASS, None)
+    assert back.verdict is Verdict.PASS
+
+
 def test_a_reply_that_comes_through_the_host_is_translated_all_the_same(
     make_datapath: MakeDatapath, net: Addresses
 ) -> None:

@@ -448,6 +448,21 @@ def test_a_backend_that_is_not_ready_any_more_keeps_the_flows_that_it_has(
     assert datapath.pod_egress(new).packet.dst != net.server
 
 
+def test_flows_keep_their_backends_when_the_service_gets_another_name(
+    datapath: Datapath, net: Addresses
+) -> None:
+    old = service("web", net.service), backends("web", [net.server, net.other_server])
+    new = service("shop", net.service), backends("shop", [net.server, net.other_server])
+    flows = [tcp(src=net.client, dst=net.service, sport=1 + number) for number in range(MANY)]
+    datapath.put(*old)
+    before = [datapath.pod_egress(each).packet.dst for each in flows]
+
+    datapath.remove(*old)
+    datapath.put(*new)
+
+    assert [datapath.pod_egress(each).packet.dst for each in flows] == before
+
+
 def test_flows_go_on_while_no_backend_is_ready(datapath: Datapath, net: Addresses) -> None:
     datapath.put(service("web", net.service), backends("web", [net.server]))
     old, new = (tcp(src=net.client, dst=net.service, sport=port) for port in (1, 2))

@@ -264,7 +264,7 @@ static __always_inline int lb_service(plait_ctx *ctx, struct plait_pkt *pkt,
 		return PLAIT_NEXT;
 	if (service) {
 		ask.tuple = lb_fold(pkt);
-		ask.balanced = pkt->known && part->service == service->id;
+		ask.balanced = pkt->known && part->service; /* whatever it was called then */
 		if (!lb_choose(service, &ask))
 			return plait_reject(pkt, LB_NO_BACKEND);
 		part->service = service->id;
