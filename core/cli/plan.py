@@ -25,6 +25,7 @@ def command(context: Context, config: Path, load: bool, as_json: bool) -> None:
 
     Compiles, but attaches nothing and writes to no map that is in use.
     """
+    from plait.core.config.load import load_config
     from plait.core.kernel.features import probe
     from plait.core.pipeline import plan_config, prepare
     from plait.core.runtime.generation import Generation
@@ -33,7 +34,7 @@ def command(context: Context, config: Path, load: bool, as_json: bool) -> None:
 
     paths = context.paths()
     plugins = context.load_plugins()
-    plan = plan_config(context.load_config(config), plugins, probe())
+    plan = plan_config(load_config(config, plugins.features()), plugins, probe())
     prepared = prepare(plan, paths.cache)
     state = State.read(paths.run)
     running = Generation.pinned(paths.pins, state.generation) if state else None

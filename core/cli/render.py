@@ -30,10 +30,11 @@ def command(context: Context, config: Path, output: Path) -> None:
     """
     from plait.codegen.compile import compile_flags
     from plait.codegen.render import render
+    from plait.core.config.load import load_config
     from plait.core.pipeline import plan_config
 
     plugins = context.load_plugins()
-    plan = plan_config(context.load_config(config), plugins, context.kernel())
+    plan = plan_config(load_config(config, plugins.features()), plugins, context.kernel())
     output.mkdir(parents=True, exist_ok=True)
     for name, source in render(plan).items():
         (output / f"{name}.c").write_text(source, encoding="utf-8")

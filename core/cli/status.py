@@ -45,6 +45,8 @@ def command(context: Context, as_json: bool) -> None:
             click.echo(f"device      {place.device}: {what}")
         for reason, count in status.drops.items():
             click.echo(f"dropped     {count} {reason}")
+        for warning in agent.warnings if agent else ():
+            click.echo(f"warning     {warning}")
         for problem in status.problems:
             click.echo(problem, err=True)
     if status.problems:

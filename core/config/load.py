@@ -25,7 +25,8 @@ def load_config(path: Path, features: Sequence[Feature]) -> Config:
     sources = read_sources(path)
     data = sources.merged()
     check(data, composed_schema(features), sources)
-    return _build(data, features, sources, path if path.is_dir() else path.parent)
+    folder = path if path.is_dir() else path.parent
+    return _build(data, features, sources, folder.absolute())
 
 
 def locate(path: Path, key: DataPath) -> Position:

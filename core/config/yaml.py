@@ -119,6 +119,14 @@ class _Loader(yaml.CSafeLoader):
         pairs.update(_own_pairs(node))
         node.value = list(pairs.values())
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        """PyYAML's own, with a place for what Python says of an odd number or date."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, ArithmeticError, LookupError) as error:
+            what = f"this value cannot be read: {error}"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
     def _make(self, node: yaml.Node) -> object:
         if isinstance(node, yaml.ScalarNode):
             return node.value if node.tag == _TEXT else self.construct_object(node)

@@ -77,7 +77,13 @@ def _parse(document: Field, kinds: Kinds, at: Position, unknown: list[Fault]) ->
         return None
     document["metadata"].require("a mapping that holds a name")
     meta = Meta.parse(document["metadata"], namespaced=kind.namespaced)
-    return kind.parse(document, meta, at)
+    try:
+        return kind.parse(document, meta, at)
+    except PlaitError:
+        raise
+    except Exception as error:  # of a plugin's kind, most likely
+        what = f"{kind.__module__} fails on this {name}: {type(error).__name__}: {error}"
+        raise PlaitError(what, at=at, hint="report this to the authors of the plugin") from error
 
 
 def _unknown(kind: Field, api_version: str, kinds: Kinds) -> Fault:

@@ -80,6 +80,7 @@ class Node:
 
     def apply(self, path: Path) -> Applied:
         """Make the config at `path` the one that runs. PlaitError: what ran before still runs."""
+        path = path.absolute()  # it is remembered, and who asks later may be elsewhere
         config = load_config(path, self._plugins.features())
         self.links.check(config, path)
         plan = plan_config(config, self._plugins, self._kernel)

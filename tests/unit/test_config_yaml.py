@@ -133,3 +133,9 @@ def test_a_stream_is_split_where_lines_begin_with_three_dashes() -> None:
 
 def test_an_empty_document_is_none() -> None:
     assert load("# nothing\n", FILE) is None
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "!!timestamp 2024-13-45", "!!int x"])
+def test_a_value_that_cannot_be_made_is_refused(value: str) -> None:
+    with pytest.raises(PlaitError, match=r"plait\.yaml:1:4: this value cannot be read"):
+        load(f"a: {value}\n", FILE)

@@ -1,5 +1,6 @@
 """Objects from files, in real directories: what is read, kept, and noticed."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -430,3 +431,11 @@ def test_nothing_is_told_after_stop(tmp_path: Path) -> None:
     watched.watch.stop()
 
     assert not watched.tells(lambda: (tmp_path / "a.yaml").write_text("x"), within=0.1)
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+
+    [problem] = FileSource((tmp_path,), KINDS).scan().problems
+
+    assert "no regular file" in problem.what

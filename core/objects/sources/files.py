@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
+from stat import S_ISREG
 
 from plait.core.config.yaml import split_documents
 from plait.core.errors import PlaitError, Position
@@ -131,6 +132,8 @@ def _signature(path: str, now: int) -> tuple[int, ...] | None:
     apart by nothing. ctime, unlike mtime, cannot be set back by `cp -p` or `rsync -t`.
     """
     stat = os.stat(path)  # noqa: PTH116 - as text: ten thousand of them are made for each scan
+    if not S_ISREG(stat.st_mode):
+        raise OSError("it is no regular file")
     if now - stat.st_ctime_ns < _TICK_NS:
         return None
     return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
