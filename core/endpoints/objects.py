@@ -63,6 +63,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _file(name: str, folder: Path) -> Path:
+    if Path(name).name != name:
+        raise PlaitError(f"'{name}' cannot be the name of an endpoint")
     return folder / f"{name}.yaml"
 
 

@@ -25,6 +25,22 @@ def held(paths: Paths) -> Iterator[None]:
         yield
 
 
+def is_held(run: Path, pid: int) -> bool:
+    """True while process `pid` holds the instance: its number alone may be another's by now.
+
+    Only looks: to try the lock would be in the way of who wants it.
+    """
+    try:
+        inode = (run / "lock").stat().st_ino
+    except FileNotFoundError:
+        return False
+    held_locks = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    return any(
+        lock[1:2] == ["FLOCK"] and lock[4] == str(pid) and lock[5].endswith(f":{inode}")
+        for lock in held_locks
+    )
+
+
 @contextmanager
 def _locked(path: Path, what: str) -> Iterator[None]:
     """Hold a lock file, with our process id in it."""

@@ -1,6 +1,5 @@
 """Looking at a running instance from outside: what its files and pins say, changing nothing."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from plait.core.errors import PlaitError
 from plait.core.kernel.pins import Paths
 from plait.core.runtime.agent import Status
 from plait.core.runtime.generation import Generation
+from plait.core.runtime.lock import is_held
 from plait.core.runtime.state import State, read_json
 
 
@@ -16,10 +16,9 @@ def read_agent(run: Path) -> Status | None:
     """What the running agent says of itself; None when none runs."""
     try:
         status = read_json(Status, run / "agent.json")
-        os.kill(status.pid, 0)
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ValueError):
         return None
-    return status
+    return status if is_held(run, status.pid) else None
 
 
 @contextmanager
