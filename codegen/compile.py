@@ -28,6 +28,8 @@ FLAGS = (
     *("-fno-color-diagnostics", "-fno-caret-diagnostics", "-fdebug-compilation-dir=."),
 )
 
+_DIGEST_BYTES = 32
+
 _ANY = "*"  # in the name of an object: made by whatever compiler
 
 _MESSAGE = re.compile(
@@ -145,17 +147,23 @@ def _explain(name: str, messages: str, owners: Mapping[str, str]) -> PlaitError:
 def _cached(cache: Path, key: str) -> bytes | None:
     try:
         if _ANY not in key:
-            return (cache / key).read_bytes()
-        return next((path.read_bytes() for path in sorted(cache.glob(key))), None)
+            return _whole((cache / key).read_bytes())
+        return next((_whole(path.read_bytes()) for path in sorted(cache.glob(key))), None)
     except OSError:
         return None
+
+
+def _whole(stored: bytes) -> bytes | None:
+    """The object in a cache file, which a digest of it precedes; None when it is damaged."""
+    digest, image = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+    return image if hashlib.sha256(image).digest() == digest else None
 
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(data)
+        partial.write_bytes(hashlib.sha256(data).digest() + data)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

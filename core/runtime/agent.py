@@ -176,7 +176,9 @@ class Agent:
                 case LinkChanged(link=link, before=before):
                     self._node.links.add(link)
                     changed |= {link.name, before.name if before else link.name}
-                    routes |= before is not None and before.mtu != link.mtu
+                    routes |= before is not None and (
+                        (before.mtu, before.carrier) != (link.mtu, link.carrier)
+                    )
                 case LinkGone(link=link):
                     self._node.links.remove(link)
                     changed.add(link.name)
@@ -235,8 +237,11 @@ class Agent:
 
     def _scan(self) -> None:
         began = time.monotonic()
+        known = self._complaints()
         outcome = self._node.scan(self._watch.news() if self._watch else frozenset())
-        if outcome is not None:
+        if outcome is None:
+            self._tell(self._complaints() - known)
+        else:
             elapsed = (time.monotonic() - began) * 1000
             self._note("objects", elapsed)
             log.info("objects applied after %.1f ms", elapsed)
@@ -248,8 +253,16 @@ class Agent:
 
     def _report(self, outcome: Outcome) -> None:
         log.info("map entries: %d written, %d removed", outcome.updated, outcome.deleted)
-        for problem in self._node.problems:
-            log.error("%s", problem.explain())
+        self._tell(self._complaints())
+
+    def _complaints(self) -> frozenset[tuple[int, str]]:
+        """(level, text) of everything that is wrong with objects, or passed over."""
+        problems = {(logging.ERROR, each.explain()) for each in self._node.problems}
+        return frozenset(problems | {(logging.WARNING, str(each)) for each in self._node.warnings})
+
+    def _tell(self, complaints: Iterable[tuple[int, str]]) -> None:
+        for level, text in sorted(complaints):
+            log.log(level, "%s", text)
 
     def _complain(self, error: PlaitError) -> None:
         self._status.error = error.explain()
@@ -286,4 +299,7 @@ class Agent:
         self._status.problems = [each.explain() for each in self._node.problems]
         self._status.warnings = [str(each) for each in self._node.warnings]
         self._status.objects = len(self._node.store)
-        write_json(self._paths.run / "agent.json", asdict(self._status))
+        try:
+            write_json(self._paths.run / "agent.json", asdict(self._status))
+        except OSError as error:
+            log.warning("plait status will not know: %s", error)
