@@ -256,7 +256,7 @@ PLAIT_STEP __u32 F(plait_make_peer)(void)
 	struct F(plait_entry) *peer, *taken;
 	const struct F(plait_key) *key;
 	struct plait_flow *flow;
-	long failed;
+	int failed; /* not long: the upper half is undefined before Linux 6.4 */
 
 	if (!work)
 		return PLAIT_FLOW_TABLE_FULL;
@@ -339,8 +339,7 @@ PLAIT_STEP int F(plait_open)(plait_ctx *ctx)
 	struct plait_pkt *pkt;
 	__be16 sport;
 	__u32 reason;
-	long failed;
-	int verdict;
+	int failed, verdict; /* not long: as above */
 
 	if (!work)
 		return PLAIT_SKIP;
