@@ -113,12 +113,8 @@ static __always_inline int F(plait_send_plain)(struct __sk_buff *skb, struct F(p
 	struct tcphdr *tcp = (void *)(ip + 1);
 	struct udphdr *udp = (void *)(ip + 1);
 	__u64 addresses = 0, ports;
-	bool is_udp;
 
 	if ((void *)(udp + 1) > end)
-		return TC_ACT_SHOT;
-	is_udp = F(plait_proto)(ip) == IPPROTO_UDP;
-	if (!is_udp && (void *)(tcp + 1) > end)
 		return TC_ACT_SHOT;
 
 	if (entry->flow.flags & PLAIT_FLOW_REWRITE) {
@@ -126,10 +122,12 @@ static __always_inline int F(plait_send_plain)(struct __sk_buff *skb, struct F(p
 		addresses = F(plait_replace)(addresses, (void *)&ip->daddr, &entry->to.daddr);
 		ports = plait_replace_port(0, &udp->source, entry->to.sport);
 		ports = plait_replace_port(ports, &udp->dest, entry->to.dport);
-		if (is_udp)
+		if (F(plait_proto)(ip) == IPPROTO_UDP)
 			plait_fix_transport(&udp->check, true, addresses, ports, summed);
-		else
+		else if ((void *)(tcp + 1) <= end)
 			plait_fix_transport(&tcp->check, false, addresses, ports, summed);
+		else
+			return TC_ACT_SHOT;
 		/* In IPv4 the header's checksum makes up for the addresses, but the transport's
 		 * does, too: once too often for the sum that a device took of the whole packet.
 		 */
