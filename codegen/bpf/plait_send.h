@@ -122,6 +122,9 @@ static __always_inline int F(plait_send_plain)(struct __sk_buff *skb, struct F(p
 		addresses = F(plait_replace)(addresses, (void *)&ip->daddr, &entry->to.daddr);
 		ports = plait_replace_port(0, &udp->source, entry->to.sport);
 		ports = plait_replace_port(ports, &udp->dest, entry->to.dport);
+		/* Checked here, and not above for TCP only: Linux 6.1 would have forgotten it, "R7
+		 * offset is outside of the packet".
+		 */
 		if (F(plait_proto)(ip) == IPPROTO_UDP)
 			plait_fix_transport(&udp->check, true, addresses, ports, summed);
 		else if ((void *)(tcp + 1) <= end)

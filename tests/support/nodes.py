@@ -24,7 +24,8 @@ from plait.core.runtime.flows import Flow, read_flows
 from plait.core.runtime.reading import read_agent, running
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-PATIENCE = 20.0
+PATIENCE = float(os.environ.get("PLAIT_TEST_PATIENCE", "20"))
+"""Seconds that a node may take for an answer: more on a machine that is emulated."""
 
 _ANSWERED = re.compile(r"generation \d+ runs|the config is applied|what runs is unchanged")
 _SCANNED = re.compile(r"objects applied")
@@ -155,7 +156,7 @@ class Node:
             env=self._environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=3 * PATIENCE,
             check=False,
         )
 
