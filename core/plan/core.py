@@ -48,5 +48,6 @@ def core_contribution(config: Config) -> Contribution:
             "PLAIT_FLOW_CLASH": "another live connection uses the same addresses and ports",
             "PLAIT_HOPS_EXCEEDED": "the packet has no hops left to live; its sender is told",
             "PLAIT_TOO_BIG": "the packet is larger than its way out allows; its sender is told",
+            "PLAIT_FORGED_SOURCE": "the source is an address of another pod of this node",
         },
     )

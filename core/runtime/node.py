@@ -33,6 +33,9 @@ from plait.core.runtime.state import State
 CORE_KINDS = (Service, EndpointSlice, Endpoint)
 SOURCE = "files"
 
+_DUMMY_ADDRESS = IPv4Address("192.0.0.8")
+"""Of a router without an address of its own (RFC 7600, section 4.8)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
@@ -272,8 +275,8 @@ def _router(value: Codec, own: Iterable[Address]) -> bytes:
         first.setdefault(address.version, address)
     return value.encode(
         {
-            "addr4": first.get(4, IPv4Address(0)),
-            "addr6": first.get(6, IPv6Address(0)),
+            "addr4": first.get(4, _DUMMY_ADDRESS),
+            "addr6": first.get(6, IPv6Address(0)),  # then it does not speak
         }
     )
 

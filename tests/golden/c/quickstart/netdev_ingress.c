@@ -8,6 +8,7 @@
 enum plait_reason {
 	PLAIT_REASON_PLAIT_FLOW_CLASH = 0x8f344b8d, /* core */
 	PLAIT_REASON_PLAIT_FLOW_TABLE_FULL = 0x866fae04, /* core */
+	PLAIT_REASON_PLAIT_FORGED_SOURCE = 0x8f7dab12, /* core */
 	PLAIT_REASON_PLAIT_HOPS_EXCEEDED = 0x13d8cc79, /* core */
 	PLAIT_REASON_PLAIT_TOO_BIG = 0x3f024c77, /* core */
 	PLAIT_REASON_LB_NO_BACKEND = 0x3fcf9ce5, /* lb */
@@ -74,9 +75,10 @@ static __always_inline __u32 plait_zone(plait_ctx *ctx)
 	return PLAIT_ZONE_OUTSIDE;
 }
 
-static __always_inline bool plait_owns(struct plait_pkt *pkt)
+static __always_inline int plait_begin(struct plait_pkt *pkt)
 {
-	return !plait_endpoint(&pkt->saddr); /* a pod's address does not come from there */
+	/* A pod's address does not come from there. */
+	return plait_endpoint(&pkt->saddr) ? PLAIT_SKIP : PLAIT_NEXT;
 }
 
 #define PLAIT_FAMILY 4
