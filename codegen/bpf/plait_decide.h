@@ -284,6 +284,11 @@ PLAIT_STEP __u32 F(plait_make_peer)(void)
 		work->through_host = plait_far_zone(&taken->flow) == PLAIT_ZONE_HOST;
 		return PLAIT_FLOW_CLASH;
 	}
+	if (taken && !plait_has_ended(taken->flow.state)) {
+		flow->packets = taken->flow.packets;
+		flow->bytes = taken->flow.bytes;
+		flow->flags |= taken->flow.flags & PLAIT_FLOW_FIN_SEEN;
+	}
 	return bpf_map_update_elem(&F(plait_flow), &work->peer_key, peer, BPF_ANY) ?
 		       PLAIT_FLOW_TABLE_FULL :
 		       0;

@@ -6,6 +6,7 @@ import pytest
 
 from plait.core.api import Verdict
 from plait.core.endpoints.netlink import host_prefix
+from plait.core.endpoints.netlink import host_prefix
 from plait.core.objects.model import Address
 from plait.core.plan.core import ENDPOINTS
 from plait.testing import (
@@ -139,6 +140,21 @@ def test_deciding_again_keeps_what_was_counted(datapath: Datapath, net: Addresse
 
     flow = datapath.flow(request)
     assert (flow.packets, flow.bytes) == (2, 2 * len(request))
+
+
+def test_another_uplink_leaves_the_replies_counted(datapath: Datapath, net: Addresses) -> None:
+    request = udp(src=net.client, dst=net.remote)
+    datapath.pod_egress(request)
+    datapath.netdev_ingress(answer(request))
+    there, back = datapath.flows()
+
+    datapath.network.route_by(host_prefix(net.remote), datapath.network.add_cable("other").link)
+    datapath.decide_again()
+    datapath.pod_egress(request)
+
+    now_there, now_back = datapath.flows()
+    assert (now_there.oif, now_there.packets) != (there.oif, there.packets)
+    assert now_back.packets == back.packets == 1
 
 
 @each_protocol

@@ -14,7 +14,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
 from vm import machine
 from vm.kernels import Unavailable, find_kernel
 
