@@ -94,7 +94,7 @@ def test_detach_leaves_nothing(node: Node) -> None:
 
     assert "clsact" not in node.lab.run("node-a", "tc", "qdisc").stdout
     assert json.loads(node.lab.run("node-a", "bpftool", "-j", "link").stdout) == []
-    assert PROGRAMS.isdisjoint(_programs())
+    node.wait_for(lambda: PROGRAMS.isdisjoint(_programs()))
     assert not node.paths.pins.exists()
 
 
