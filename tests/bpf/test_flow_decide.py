@@ -6,7 +6,6 @@ import pytest
 
 from plait.core.api import Verdict
 from plait.core.endpoints.netlink import host_prefix
-from plait.core.endpoints.netlink import host_prefix
 from plait.core.objects.model import Address
 from plait.core.plan.core import ENDPOINTS
 from plait.testing import (

@@ -128,10 +128,9 @@ export CI=true PLAIT_CLANG=/nonexistent PLAIT_TEST_PATIENCE=120
 
 
 def _packet_tests() -> tuple[str, ...]:
+    files = ((f"tests/bpf/{file}.py", names) for file, names in PACKETS.items())
     return tuple(
-        "::".join((f"tests/bpf/{file}.py", *name))
-        for file, names in PACKETS.items()
-        for name in ([(each,) for each in names] or [()])
+        node for file, names in files for node in ([f"{file}::{each}" for each in names] or [file])
     )
 
 
