@@ -115,7 +115,7 @@ static __always_inline __s64 plait_sum_partial(struct __sk_buff *skb, __u32 l4, 
 	    bpf_skb_load_bytes(skb, ETH_HLEN + l4, header, size))
 		return sum;
 	sum = bpf_csum_diff((__be32 *)header, sizeof(header), NULL, 0, sum);
-	return sum + (__u16)~*(__u16 *)(header + at);
+	return sum + (__u16) ~*(__u16 *)(header + at);
 }
 
 #define PLAIT_QUOTE4_MAX (60 + 20)
