@@ -165,6 +165,10 @@ static __always_inline int plait_deliver(struct plait_pkt *pkt, struct plait_flo
 static __always_inline int plait_forward(struct plait_pkt *pkt, struct plait_flow *flow, __u32 oif,
 					 const struct plait_addr *nexthop, __u16 mtu)
 {
+	if (plait_is_silent(nexthop, oif)) {
+		pkt->provisional = true;
+		return plait_pass(pkt, flow);
+	}
 	flow->action = PLAIT_ACTION_NEIGH;
 	flow->oif = oif;
 	flow->mtu = mtu ? mtu : 0xffff;

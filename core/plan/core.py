@@ -9,6 +9,7 @@ REVISIONS = "plait_revs"
 ENDPOINTS = "plait_endpoints"
 NODES = "plait_nodes"
 DROPS = "plait_drops"
+SILENT = "plait_silent"
 FLOWS = {4: "plait_flow4", 6: "plait_flow6"}
 DRAFTS = {4: "plait_draft4", 6: "plait_draft6"}
 HANDOVERS = {4: "plait_handover4", 6: "plait_handover6"}
@@ -41,6 +42,7 @@ def core_contribution(config: Config) -> Contribution:
             ),
             MapSpec(name=DROPS, max_entries=1024),
             MapSpec(name="plait_frags", max_entries=8192),
+            MapSpec(name=SILENT, max_entries=1024),
             *tables,
         ),
         drops={

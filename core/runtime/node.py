@@ -14,6 +14,7 @@ from plait.core.control.reconciler import Outcome, Reconciler
 from plait.core.control.revisions import Revisions
 from plait.core.control.targets import KernelTarget, reconciled_targets
 from plait.core.endpoints.links import node_addresses
+from plait.core.endpoints.monitor import NeighbourChanged
 from plait.core.endpoints.objects import default_folder
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
@@ -22,9 +23,10 @@ from plait.core.objects.model import Address, Endpoint, EndpointSlice, Key, Serv
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
 from plait.core.pipeline import plan_config, prepare
-from plait.core.plan.core import NODES, REVISIONS
+from plait.core.plan.core import NODES, REVISIONS, SILENT
 from plait.core.plan.model import Plan
 from plait.core.plugins import Plugins
+from plait.core.runtime import hops
 from plait.core.runtime.datapath import Datapath, Swapped
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
@@ -155,6 +157,22 @@ class Node:
         """The kernel routes otherwise now: every flow decides again."""
         if self.datapath.generation:
             Revisions(self.datapath.maps[REVISIONS]).bump_all()
+
+    def hops_changed(self, events: Iterable[NeighbourChanged]) -> bool:
+        """Neighbours answer now, or do not any more. True when one fell silent: flows that go by it
+        to elsewhere must decide again, too, when there is time for all of them.
+        """
+        silent = self.datapath.maps.get(SILENT)
+        if silent is None:
+            return False
+        fallen = hops.follow(silent, events)
+        Revisions(self.datapath.maps[REVISIONS]).bump(fallen)
+        return bool(fallen)
+
+    def hops_unknown(self) -> None:
+        """Which neighbours answer must be learnt anew."""
+        if silent := self.datapath.maps.get(SILENT):
+            silent.clear()
 
     def addresses_changed(self) -> None:
         """The node's own addresses changed."""

@@ -7,7 +7,8 @@ import pytest
 from plait.core.api import Verdict
 from plait.core.endpoints.netlink import host_prefix
 from plait.core.objects.model import Address
-from plait.core.plan.core import ENDPOINTS
+from plait.core.plan.core import ENDPOINTS, SILENT
+from plait.core.testing.network import GATEWAY
 from plait.testing import (
     Addresses,
     Datapath,
@@ -139,6 +140,23 @@ def test_deciding_again_keeps_what_was_counted(datapath: Datapath, net: Addresse
 
     flow = datapath.flow(request)
     assert (flow.packets, flow.bytes) == (2, 2 * len(request))
+
+
+def test_what_is_for_a_next_hop_that_does_not_answer_is_left_to_the_stack(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request = udp(src=net.client, dst=net.remote)
+    gateway = GATEWAY[net.remote.version]
+    hop = {"addr": gateway, "ifindex": datapath.network.uplink.link.index}
+
+    datapath.update(SILENT, hop, {"unused": 0})
+    silent = datapath.pod_egress(request)
+    key, _ = datapath.maps[SILENT].codecs()
+    datapath.maps[SILENT].delete(key.encode(hop))
+    answers = datapath.pod_egress(request)
+
+    assert (silent.verdict, silent.packet) == (Verdict.PASS, request)
+    assert answers.verdict is Verdict.REDIRECT
 
 
 def test_another_uplink_leaves_the_replies_counted(datapath: Datapath, net: Addresses) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from plait.core.kernel.maps import Map
 from plait.core.lab.lab import Lab
+from plait.core.runtime.agent import COLLECT_SECONDS
 from support.nodes import Node, quickstart, service
 from support.sockets import tcp, udp
 
@@ -77,6 +78,27 @@ def test_the_answer_s_checksum_is_right_whoever_completes_it(
         pytest.raises(ConnectionRefusedError),
     ):
         _ask(sock, EMPTY[family])
+
+
+@pytest.mark.parametrize(
+    ("target", "hop"),
+    [("192.0.2.77", None), ("2001:db8::77", None), ("198.51.100.1", "192.0.2.78")],
+    ids=["on the wire, v4", "on the wire, v6", "behind a router"],
+)
+def test_nobody_answers_at_the_next_hop(node: Node, target: str, hop: str | None) -> None:
+    """The host's stack asks for it, and answers when it has asked in vain."""
+    for ip in ("ipv4", "ipv6"):
+        for asking in ("mcast_solicit=1", "retrans_time_ms=100"):
+            node.lab.run("node-a", "sysctl", "-qw", f"net.{ip}.neigh.eth0.{asking}")
+    if hop:
+        node.lab.run("node-a", "ip", "route", "replace", target, "via", hop)
+
+    with (
+        tcp(node.lab.place("client"), target) as sock,
+        pytest.raises(OSError, match="No route to host"),
+    ):
+        sock.settimeout(2 * COLLECT_SECONDS)
+        sock.connect((target, 80))
 
 
 def _ask(sock: socket.socket, address: str) -> None:
