@@ -69,7 +69,29 @@ static __always_inline struct plait_endpoint *plait_endpoint(const struct plait_
 	return bpf_map_lookup_elem(&plait_endpoints, addr);
 }
 
-/* The node's own addresses: the source of ICMP errors that it owes as a router. */
+/* The node's own addresses. Packets from outside do not come from them. */
+struct plait_local_key {
+	struct plait_addr addr;
+};
+
+struct plait_local {
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct plait_local_key);
+	__type(value, struct plait_local);
+} plait_locals SEC(".maps");
+
+static __always_inline bool plait_is_local(const struct plait_addr *addr)
+{
+	return bpf_map_lookup_elem(&plait_locals, addr);
+}
+
+/* Of these the ones that are the source of ICMP errors which it owes as a router. */
 struct plait_node {
 	struct plait_addr addr4;
 	struct plait_addr addr6;

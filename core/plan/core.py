@@ -8,6 +8,7 @@ from plait.core.plan.model import families
 REVISIONS = "plait_revs"
 ENDPOINTS = "plait_endpoints"
 NODES = "plait_nodes"
+LOCALS = "plait_locals"
 DROPS = "plait_drops"
 SILENT = "plait_silent"
 FLOWS = {4: "plait_flow4", 6: "plait_flow6"}
@@ -34,6 +35,7 @@ def core_contribution(config: Config) -> Contribution:
         maps=(
             MapSpec(name=REVISIONS, max_entries=1),
             MapSpec(name=NODES, max_entries=1),
+            MapSpec(name=LOCALS, max_entries=4096),
             MapSpec(
                 name=ENDPOINTS,
                 max_entries=capacity.endpoints,

@@ -2,10 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from plait.codegen.codec import Codec
 from plait.core.config.data import config_of
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
@@ -19,14 +17,14 @@ from plait.core.endpoints.objects import default_folder
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
-from plait.core.objects.model import Address, Endpoint, EndpointSlice, Key, Service
+from plait.core.objects.model import Endpoint, EndpointSlice, Key, Service
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
 from plait.core.pipeline import plan_config, prepare
-from plait.core.plan.core import NODES, REVISIONS, SILENT
+from plait.core.plan.core import REVISIONS, SILENT
 from plait.core.plan.model import Plan
 from plait.core.plugins import Plugins
-from plait.core.runtime import hops
+from plait.core.runtime import addresses, hops
 from plait.core.runtime.datapath import Datapath, Swapped
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
@@ -34,9 +32,6 @@ from plait.core.runtime.state import State
 
 CORE_KINDS = (Service, EndpointSlice, Endpoint)
 SOURCE = "files"
-
-_DUMMY_ADDRESS = IPv4Address("192.0.0.8")
-"""Of a router without an address of its own (RFC 7600, section 4.8)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +91,7 @@ class Node:
 
         def fill(generation: Generation) -> None:
             fitted = not self._outcome.overflows
-            self._write_addresses(generation)
+            addresses.write(generation.maps, node_addresses())
             self._reconcile(config, plan, generation, changed)
             if fitted and self.datapath.generation not in (None, generation):
                 # Smaller maps than what runs needs would take entries from under its traffic.
@@ -177,7 +172,7 @@ class Node:
     def addresses_changed(self) -> None:
         """The node's own addresses changed."""
         if self.datapath.generation:
-            self._write_addresses(self.datapath.generation)
+            addresses.write(self.datapath.maps, node_addresses())
         self.routes_changed()
 
     def rollback(self) -> int:
@@ -188,7 +183,7 @@ class Node:
         plan = plan_config(config, self._plugins, self._kernel)
 
         def fill(generation: Generation) -> None:
-            self._write_addresses(generation)
+            addresses.write(generation.maps, node_addresses())
             self._reconcile(config, plan, generation, self.store.keys())
 
         devices = self.links.wanted(config, self.store.values())
@@ -279,24 +274,6 @@ class Node:
                 self.store, changed, complete=not self._snapshot.problems
             )
         return self._outcome
-
-    def _write_addresses(self, fresh: Generation) -> None:
-        """The addresses by which this node speaks as a router: the first of each family."""
-        own = [address for each in node_addresses().values() for address in each]
-        _, value = fresh.maps[NODES].codecs()
-        fresh.maps[NODES].update(bytes(4), _router(value, own))
-
-
-def _router(value: Codec, own: Iterable[Address]) -> bytes:
-    first: dict[int, Address] = {}
-    for address in own:
-        first.setdefault(address.version, address)
-    return value.encode(
-        {
-            "addr4": first.get(4, _DUMMY_ADDRESS),
-            "addr6": first.get(6, IPv6Address(0)),  # then it does not speak
-        }
-    )
 
 
 def _object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:

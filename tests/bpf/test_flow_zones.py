@@ -3,6 +3,7 @@
 import pytest
 
 from plait.core.api import Verdict
+from plait.core.testing.network import NODE
 from plait.testing import (
     Addresses,
     Datapath,
@@ -51,6 +52,16 @@ def test_another_pod_cannot_answer_for_it(datapath: Datapath, net: Addresses) ->
 
 def test_the_wire_does_not_reach_it(datapath: Datapath, net: Addresses) -> None:
     forged = answer(udp(src=net.client, dst=net.server))
+    before = datapath.flows()
+
+    result = datapath.netdev_ingress(forged)
+
+    assert (result.verdict, result.packet) == (Verdict.PASS, forged)
+    assert datapath.flows() == before
+
+
+def test_the_wire_does_not_speak_for_the_node(datapath: Datapath, net: Addresses) -> None:
+    forged = udp(src=NODE[net.server.version], dst=net.server)
     before = datapath.flows()
 
     result = datapath.netdev_ingress(forged)

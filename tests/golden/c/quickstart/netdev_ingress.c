@@ -77,8 +77,8 @@ static __always_inline __u32 plait_zone(plait_ctx *ctx)
 
 static __always_inline int plait_begin(struct plait_pkt *pkt)
 {
-	/* A pod's address does not come from there. */
-	return plait_endpoint(&pkt->saddr) ? PLAIT_SKIP : PLAIT_NEXT;
+	/* Neither a pod's address comes from there nor the node's own. */
+	return plait_endpoint(&pkt->saddr) || plait_is_local(&pkt->saddr) ? PLAIT_SKIP : PLAIT_NEXT;
 }
 
 #define PLAIT_FAMILY 4
