@@ -258,10 +258,9 @@ class _Loader:
 
 def headers_of(plan: Plan) -> dict[str, Header]:
     """Every C header of the plan by base name, with its owner."""
-    owners = ("core", *(use.name for use in plan.plugins))
     return {
         path.name: Header(plugin=owner, path=path)
-        for owner, folder in zip(owners, plan.headers, strict=True)
+        for owner, folder in plan.folders.items()
         for path in sorted(folder.glob("*.h"))
     }
 
