@@ -126,6 +126,17 @@ def test_hooks_that_nobody_uses_are_not_planned(node: Node) -> None:
     assert [each.hook for each in node.plan().hooks] == [Hook.NETDEV_INGRESS]
 
 
+def test_no_plugin_is_named_as_the_framework_is(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.core = replace(node.core, headers=tmp_path / "library")
+    (tmp_path / "core").rename(tmp_path / "library")
+    node.add("core")
+
+    assert node.problems() == [
+        "a plugin is named 'core', as the framework's own part is; expected another name"
+    ]
+
+
 def test_a_plugins_fragments_are_given_its_flow_part(node: Node) -> None:
     part = FlowPart(name="lb_flow", header="lb.h")
     text = "struct lb_flow { int x; };\nstatic int lb_one(void) {}"
