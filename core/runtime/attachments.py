@@ -67,6 +67,27 @@ def detach_others(folder: Path, mechanism: Mechanism) -> None:
             links.detach(found)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """Where a program of ours comes new, where one is there already, and where it goes."""
+
+    new: tuple[Place, ...]
+    there: tuple[Place, ...]
+    gone: tuple[Place, ...]
+
+
+def moves(
+    wanted: Sequence[Place], attached: Mapping[Place, Attachment], mechanism: Mechanism
+) -> Moves:
+    """What leads from `attached` to `wanted`. A place whose mechanism changes is new, and goes."""
+    there = {place for place, found in attached.items() if found.mechanism is mechanism}
+    return Moves(
+        new=tuple(place for place in wanted if place not in there),
+        there=tuple(place for place in wanted if place in there),
+        gone=tuple(place for place in attached if place not in there & set(wanted)),
+    )
+
+
 def changes(
     wanted: Sequence[Place],
     attached: Mapping[Place, Attachment],
@@ -80,11 +101,7 @@ def changes(
 
     New places first, then replacements, then what goes, last first.
     """
-    kept = {
-        place: found
-        for place, found in attached.items()
-        if place in set(wanted) and found.mechanism is mechanism
-    }
+    due = moves(wanted, attached, mechanism)
     new: list[Change] = [
         Attach(
             program=programs[place.hook.value],
@@ -93,22 +110,19 @@ def changes(
             mechanism=mechanism,
             pin=place.pin(folder, mechanism),
         )
-        for place in wanted
-        if place not in kept
+        for place in due.new
     ]
     replaced: list[Change] = [
         Replace(
-            attachment=kept[place],
+            attachment=attached[place],
             program=programs[place.hook.value],
             before=before[place.hook.value],
         )
-        for place in wanted
-        if place in kept and programs[place.hook.value] != before[place.hook.value]
+        for place in due.there
+        if programs[place.hook.value] != before[place.hook.value]
     ]
     gone: list[Change] = [
-        Detach(attachment=found, before=before[place.hook.value])
-        for place, found in attached.items()
-        if place not in kept
+        Detach(attachment=attached[place], before=before[place.hook.value]) for place in due.gone
     ]
     return (*new, *replaced, *reversed(gone))
 

@@ -66,7 +66,7 @@ class Node:
     @property
     def object_paths(self) -> tuple[Path, ...]:
         """Where objects are read from: the config's folders, and this instance's endpoints."""
-        return _object_paths(self._config, self.paths) if self._config else ()
+        return object_paths(self._config, self.paths) if self._config else ()
 
     @property
     def problems(self) -> tuple[PlaitError, ...]:
@@ -246,9 +246,9 @@ class Node:
             self._reconcile(self._config, self._plan, self._running, changed)
 
     def _source_of(self, config: Config) -> FileSource:
-        if self._source and self.object_paths == _object_paths(config, self.paths):
+        if self._source and self.object_paths == object_paths(config, self.paths):
             return self._source
-        return FileSource(_object_paths(config, self.paths), (*CORE_KINDS, *self._plugins.kinds()))
+        return file_source(config, self.paths, self._plugins)
 
     def _reconciler_of(
         self, config: Config, targets: Mapping[str, KernelTarget], generation: Generation
@@ -276,8 +276,14 @@ class Node:
         return self._outcome
 
 
-def _object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
+def object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
+    """Where an instance with this config reads objects from."""
     return (*config.objects, default_folder(paths.run.name))
+
+
+def file_source(config: Config, paths: Paths, plugins: Plugins) -> FileSource:
+    """The objects of an instance with this config."""
+    return FileSource(object_paths(config, paths), (*CORE_KINDS, *plugins.kinds()))
 
 
 def _ids(names: Iterable[str], generation: Generation) -> tuple[int | None, ...]:

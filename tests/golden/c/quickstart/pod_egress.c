@@ -41,7 +41,9 @@ static __always_inline int plait_stages_service(plait_ctx *ctx, struct plait_pkt
 	int verdict = PLAIT_NEXT;
 
 	if (verdict == PLAIT_NEXT)
+#line 1 "lb/lb.h"
 		verdict = lb_service(ctx, pkt, flow, &parts->lb_flow); /* service: lb */
+#line 46 "pod_egress.c"
 	return verdict;
 }
 
@@ -59,7 +61,9 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	int verdict = PLAIT_NEXT;
 
 	if (verdict == PLAIT_NEXT)
+#line 1 "routing/routing.h"
 		verdict = routing_from_pod(ctx, pkt, flow); /* route: routing */
+#line 66 "pod_egress.c"
 	return verdict;
 }
 
