@@ -43,7 +43,7 @@ static __always_inline int plait_stages_service(plait_ctx *ctx, struct plait_pkt
 	if (verdict == PLAIT_NEXT)
 #line 1 "lb/lb.h"
 		verdict = lb_service(ctx, pkt, flow, &parts->lb_flow); /* service: lb */
-#line 46 "pod_egress.c"
+#line 47 "pod_egress.c"
 	return verdict;
 }
 
@@ -63,7 +63,7 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	if (verdict == PLAIT_NEXT)
 #line 1 "routing/routing.h"
 		verdict = routing_from_pod(ctx, pkt, flow); /* route: routing */
-#line 66 "pod_egress.c"
+#line 67 "pod_egress.c"
 	return verdict;
 }
 

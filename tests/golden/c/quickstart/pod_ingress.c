@@ -57,7 +57,7 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	if (verdict == PLAIT_NEXT)
 #line 1 "routing/routing.h"
 		verdict = routing_from_host(ctx, pkt, flow); /* route: routing */
-#line 60 "pod_ingress.c"
+#line 61 "pod_ingress.c"
 	return verdict;
 }
 

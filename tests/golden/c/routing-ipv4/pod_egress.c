@@ -52,7 +52,7 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	if (verdict == PLAIT_NEXT)
 #line 1 "routing/routing.h"
 		verdict = routing_from_pod(ctx, pkt, flow); /* route: routing */
-#line 55 "pod_egress.c"
+#line 56 "pod_egress.c"
 	return verdict;
 }
 
