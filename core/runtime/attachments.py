@@ -6,6 +6,7 @@ from pathlib import Path
 
 from plait.core.api.contract import Hook
 from plait.core.kernel import links
+from plait.core.kernel.info import program_info
 from plait.core.kernel.links import Attachment, Device, Direction, Mechanism
 from plait.core.runtime.actions import Attach, Detach, Replace
 
@@ -102,6 +103,7 @@ def changes(
     New places first, then replacements, then what goes, last first.
     """
     due = moves(wanted, attached, mechanism)
+    swapped = {name for name in programs.keys() & before.keys() if _differ(programs, before, name)}
     new: list[Change] = [
         Attach(
             program=programs[place.hook.value],
@@ -119,12 +121,18 @@ def changes(
             before=before[place.hook.value],
         )
         for place in due.there
-        if programs[place.hook.value] != before[place.hook.value]
+        if place.hook.value in swapped
     ]
     gone: list[Change] = [
         Detach(attachment=attached[place], before=before[place.hook.value]) for place in due.gone
     ]
     return (*new, *replaced, *reversed(gone))
+
+
+def _differ(programs: Mapping[str, int], before: Mapping[str, int], name: str) -> bool:
+    """Whether two descriptors are of two programs."""
+    now, then = programs[name], before[name]
+    return now != then and program_info(now).id != program_info(then).id
 
 
 def _hook(pin: Path) -> Hook:

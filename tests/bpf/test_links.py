@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 from pyroute2.iproute.linux import IPRoute
 
+from plait.core.api.contract import Hook
 from plait.core.kernel import info as kernel_info
 from plait.core.kernel import libbpf, links
 from plait.core.kernel.libbpf import AttachType
 from plait.core.kernel.links import Attachment, Device, DeviceGone, Direction, Mechanism
+from plait.core.runtime import attachments
+from plait.core.runtime.actions import Replace
 
+HOOK = Hook.NETDEV_INGRESS
 SCHED_CLS = 3
 ACT_OK, ACT_SHOT = 0, 2
 
@@ -265,3 +269,27 @@ def test_a_filter_that_someone_removed_is_not_adopted(
 
     assert links.adopt(bpffs / "pin") is None
     assert not (bpffs / "pin").is_symlink()
+
+
+@each_mechanism
+def test_a_program_that_stays_is_not_put_in_its_own_place(
+    passing: int, dropping: int, device: Device, mechanism: Mechanism, bpffs: Path
+) -> None:
+    place = attachments.Place(hook=HOOK, device=device)
+    attached = {place: attach(passing, device, mechanism, bpffs / "pin")}
+    same = os.dup(passing)
+
+    def due(program: int) -> list[type]:
+        found = attachments.changes(
+            [place],
+            attached,
+            mechanism=mechanism,
+            folder=bpffs,
+            programs={HOOK.value: program},
+            before={HOOK.value: passing},
+        )
+        return [type(each) for each in found]
+
+    assert due(same) == []
+    assert due(dropping) == [Replace]
+    os.close(same)
