@@ -1,5 +1,6 @@
 """The command line: verbs, exit statuses, and what they print."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -63,6 +64,16 @@ class Shell:
         status = ended.value.code
         assert isinstance(status, int)
         return status, *self._capsys.readouterr()
+
+    def run_verb(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
+        """The same, of a verb that raises `error`."""
+
+        def fail() -> None:
+            raise error
+
+        verb = click.Command("verb", callback=fail)
+        monkeypatch.setattr(cli.plait, "get_command", lambda ctx, name: verb)
+        return self.run("verb")
 
 
 @pytest.fixture
@@ -199,23 +210,56 @@ def instance() -> str:
     [
         (PlaitError("no"), ExitStatus.BAD_INPUT, "no\n"),
         (SystemProblem("no clang"), ExitStatus.SYSTEM, "no clang\n"),
+        (OSError(errno.ENOSPC, None, "/x"), ExitStatus.SYSTEM, "/x: No space left on device\n"),
         (RuntimeError("a bug"), ExitStatus.SYSTEM, "RuntimeError: a bug\n"),
+        (OSError(errno.EINVAL, "Invalid argument"), ExitStatus.SYSTEM, "Invalid argument\n"),
+        (FileNotFoundError(errno.ENOENT, "No", "/x"), ExitStatus.SYSTEM, "No: '/x'\n"),
     ],
 )
 def test_what_went_wrong_decides_the_exit_status(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, shown: str
 ) -> None:
-    def fail() -> None:
-        raise error
-
-    verb = click.Command("verb", callback=fail)
-    monkeypatch.setattr(cli.plait, "get_command", lambda ctx, name: verb)
-
-    ended, _, err = shell.run("verb")
+    ended, _, err = shell.run_verb(error, monkeypatch)
 
     assert ended == status
     assert err.endswith(shown)
-    assert ("Traceback" in err) == isinstance(error, RuntimeError)
+    assert err.startswith("Traceback") == (err != shown)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied"),
+        (PermissionError(errno.EPERM, "it failed"), "Operation not permitted (it failed)"),
+    ],
+)
+def test_what_a_user_may_not_do_has_a_hint(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, error: OSError, shown: str
+) -> None:
+    monkeypatch.setattr("plait.core.kernel.features.privileged", lambda: False)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    status, _, err = shell.run_verb(error, monkeypatch)
+
+    assert (status, err) == (ExitStatus.SYSTEM, f"{shown}\n  hint: run it with sudo\n")
+
+
+def test_sudo_is_no_hint_for_root(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+    _, _, err = shell.run_verb(PermissionError(errno.EPERM, None, "/x"), monkeypatch)
+
+    assert err.endswith("hint: root lacks capabilities here: `capsh --print`\n")
+
+
+def test_what_is_forbidden_to_one_who_may_do_everything_is_a_bug(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.core.kernel.features.privileged", lambda: True)
+
+    _, _, err = shell.run_verb(PermissionError(errno.EPERM, "it failed"), monkeypatch)
+
+    assert err.startswith("Traceback")
 
 
 def test_help_imports_no_heavy_library() -> None:

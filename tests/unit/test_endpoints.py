@@ -92,3 +92,10 @@ def _endpoint(name: str, *addresses: str) -> Endpoint:
         addresses=tuple(ip_address(address) for address in addresses),
         mac=veth_of(name).pod_mac,
     )
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "objects.d").touch()
+
+    with pytest.raises(NotADirectoryError):
+        objects.read_all(tmp_path / "objects.d")
