@@ -145,7 +145,7 @@ def _route(field: Field, own: Sequence[Interface]) -> Route | None:
 def _pod(name: str, field: Field) -> Pod:
     field.only("addresses", "labels", "plain")
     field["addresses"].require("a list of IP addresses")
-    addresses = [each.address() for each in field["addresses"]]
+    addresses = [each.host() for each in field["addresses"]]
     return Pod(
         name=name,
         addresses=tuple(address for address in addresses if address),

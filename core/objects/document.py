@@ -155,6 +155,15 @@ class Field:
             self._mistyped(expected)
         return None
 
+    def host(self, family: type[_Address] | None = None) -> _Address | None:
+        """An IP address that one host has and others reach; None stands in for a wrong one."""
+        address = self.address(family)
+        if address is not None and (kind := _unreachable(address)):
+            expected = f"expected {_FAMILIES[family]} that other hosts can reach"
+            self.refuse(f"{self.name} is {address}, {kind}", expected)
+            return None
+        return address
+
     def strings(self) -> Mapping[str, str]:
         """A mapping of text to text, as labels are."""
         if not self.value:
@@ -207,6 +216,27 @@ def _address(value: object) -> _Address | None:
     if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
         return None
     return address
+
+
+_SUSPECT = frozenset((0, 127, 169, 254, *range(224, 240), 255))
+"""First bytes of all addresses that may be unreachable: most are done with after one look."""
+
+_BROADCAST = IPv4Address("255.255.255.255")
+
+
+def _unreachable(address: _Address) -> str | None:
+    """What keeps others from reaching a host by this address; None when nothing does."""
+    if address.packed[0] not in _SUSPECT:
+        return None
+    if address.is_unspecified:
+        return "which stands for no host"
+    if address.is_loopback:
+        return "which every host has for itself"
+    if address.is_link_local:
+        return "which is known on one link only"
+    if address.is_multicast or address == _BROADCAST:
+        return "which is no one host's"
+    return None
 
 
 def _nearest(word: str, known: tuple[str, ...]) -> str:

@@ -78,7 +78,8 @@ def changes(
 ) -> tuple[Change, ...]:
     """What leads from `attached` (running programs `before`) to `programs` at `wanted`.
 
-    New places first, then replacements, then what goes, last first.
+    New places first, then replacements, then what goes, last first. A device that is for another
+    hook now has room for one filter a direction: there the old one goes before the new one comes.
     """
     kept = {
         place: found
@@ -105,12 +106,24 @@ def changes(
         for place in wanted
         if place in kept and programs[place.hook.value] != before[place.hook.value]
     ]
-    gone: list[Change] = [
-        Detach(attachment=found, before=before[place.hook.value])
-        for place, found in attached.items()
+    gone = {
+        place: Detach(attachment=found, before=before[place.hook.value])
+        for place, found in reversed(tuple(attached.items()))
         if place not in kept
+    }
+    taken = {(place.device.ifindex, place.direction) for place in wanted if place not in kept}
+    in_the_way = [
+        detach
+        for place, detach in gone.items()
+        if (place.device.ifindex, place.direction) in taken
+        and detach.attachment.mechanism is mechanism is Mechanism.CLSACT
     ]
-    return (*new, *replaced, *reversed(gone))
+    return (
+        *in_the_way,
+        *new,
+        *replaced,
+        *(each for each in gone.values() if each not in in_the_way),
+    )
 
 
 def _hook(pin: Path) -> Hook:

@@ -1,6 +1,6 @@
 """One node: a config that became a datapath, and objects that become its maps' entries."""
 
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -134,19 +134,16 @@ class Node:
 
     def links_changed(self, names: Collection[str]) -> None:
         """Links of these names came, went or changed: follow with entries and attachments."""
-        concerned = [
-            each.key
-            for each in self.store.values()
-            if isinstance(each, Endpoint) and each.interface in names
-        ]
-        if concerned:
-            self._sync(concerned)
+        self._sync_endpoints(lambda each: each.interface in names)
         self.place()
 
     def place(self) -> None:
         """Attach where devices are wanted, let go where they are not."""
         if self._config is not None:
+            before = self.links.uplinks
             self.datapath.place(self.links.wanted(self._config, self.store.values()))
+            if others := before ^ self.links.uplinks:
+                self._sync_endpoints(lambda each: each.interface in others)
 
     def routes_changed(self) -> None:
         """The kernel routes otherwise now: every flow decides again."""
@@ -157,6 +154,9 @@ class Node:
         """The node's own addresses changed."""
         if self.datapath.generation:
             self._write_addresses(self.datapath.generation)
+        if changed := self.links.refresh_addresses():
+            self._sync_endpoints(lambda each: not changed.isdisjoint(each.addresses))
+            self.place()
         self.routes_changed()
 
     def rollback(self) -> int:
@@ -189,9 +189,10 @@ class Node:
         plan = plan_config(config, self._plugins, self._kernel)
         source = self._source_of(config)
         changed = self._take(source.scan())
+        devices = self.links.wanted(config, self.store.values())
         self._reconcile(config, plan, self._running, changed)
         self._config, self._source, self._plan = config, source, plan
-        self.place()
+        self.datapath.place(devices)
 
     def _remembered(self, state: State) -> Config:
         """The config that a state was made from."""
@@ -226,6 +227,7 @@ class Node:
         """A config failed half-way: objects and entries as the one before wants them."""
         self._reconciler = None
         if self._config and self._plan and self._source:
+            self.links.wanted(self._config, ())  # its uplinks are what endpoints must not be
             changed = self._take(self._source.scan())
             self._reconcile(self._config, self._plan, self._running, changed)
 
@@ -240,7 +242,7 @@ class Node:
         revisions = Revisions(generation.maps[REVISIONS])
         return Reconciler(
             (
-                endpoint_handler(self.links.by_name, self.links.macs),
+                endpoint_handler(self.links.by_name, self.links.macs, self.links.refusal),
                 *self._plugins.handlers(config),
             ),
             targets,
@@ -258,6 +260,12 @@ class Node:
                 self.store, changed, complete=not self._snapshot.problems
             )
         return self._outcome
+
+    def _sync_endpoints(self, concerned: Callable[[Endpoint], bool]) -> None:
+        """Ask again what these endpoints want: what is around them changed."""
+        endpoints = (each for each in self.store.values() if isinstance(each, Endpoint))
+        if keys := [each.key for each in endpoints if concerned(each)]:
+            self._sync(keys)
 
     def _write_addresses(self, fresh: Generation) -> None:
         """The addresses by which this node speaks as a router: the first of each family."""

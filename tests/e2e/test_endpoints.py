@@ -149,6 +149,36 @@ def test_an_interface_that_is_deleted_behind_plaits_back_is_let_go_and_taken_up_
     assert _asks(node.lab, late, SERVICE[0])
 
 
+def test_an_endpoint_is_left_out_while_the_node_itself_has_its_address(
+    node: Node, late: Path
+) -> None:
+    pins = _pins(node)
+    _add(node, late)
+    address = ("10.244.1.2/32", "dev", "eth0")
+
+    node.lab.run("node-a", "ip", "address", "add", *address)
+    node.wait_for(lambda: not _entries(node) and _pins(node) == pins)
+    told = node.settled().problems
+    node.lab.run("node-a", "ip", "address", "del", *address)
+    node.wait_for(lambda: len(_entries(node)) == 2)
+
+    assert "10.244.1.2 is this node's own address, on eth0" in told[0]
+    assert node.settled().problems == []
+
+
+def test_an_endpoint_is_left_out_while_a_default_route_leaves_by_its_interface(
+    node: Node, late: Path
+) -> None:
+    _add(node, late)
+    route = ("default", "dev", INTERFACE, "metric", "9999")
+
+    node.lab.run("node-a", "ip", "route", "add", *route)
+    node.wait_for(lambda: not _entries(node))
+    told = node.settled().problems
+
+    assert f"{INTERFACE} is an uplink of this node" in told[0]
+
+
 def test_an_endpoint_that_came_while_no_agent_ran_is_served_by_the_next(
     node: Node, late: Path
 ) -> None:
