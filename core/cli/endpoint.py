@@ -26,7 +26,13 @@ def command() -> None:
     """Workloads of this node."""
 
 
-@command.command()
+@command.command(
+    epilog="""\b
+Examples:
+  plait endpoint add web-1 --netns /run/netns/web-1 --label app=web --label tier=front
+  plait endpoint add db --netns /proc/4711/ns/net --ip 10.244.1.20 --ip fd00:10:244:1::20
+"""
+)
 @click.argument("name")
 @click.option(
     "--netns",
@@ -71,7 +77,13 @@ def add(
     click.echo(_line(endpoint))
 
 
-@command.command("del")
+@command.command(
+    "del",
+    epilog="""\b
+Examples:
+  plait endpoint del web-1
+""",
+)
 @click.argument("name")
 @pass_context
 def delete(context: Context, name: str) -> None:
@@ -81,7 +93,14 @@ def delete(context: Context, name: str) -> None:
     leave(name, folder=default_folder(context.instance))
 
 
-@command.command("list")
+@command.command(
+    "list",
+    epilog="""\b
+Examples:
+  plait endpoint list
+  plait endpoint list --json | jq -r '.[].addresses[]'
+""",
+)
 @json_option
 @pass_context
 def list_endpoints(context: Context, as_json: bool) -> None:
