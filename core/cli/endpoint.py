@@ -4,12 +4,16 @@ import json
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from plait.core.cli.context import DEFAULT_CONFIG, Context, json_option, pass_context
 from plait.core.endpoints.objects import default_folder, read_all
 from plait.core.objects.model import Address, Endpoint
+
+if TYPE_CHECKING:
+    from plait.core.endpoints.addresses import Network
 
 
 @click.group(
@@ -46,10 +50,9 @@ Examples:
 @click.option(
     "-c",
     "--config",
-    default=DEFAULT_CONFIG,
-    show_default=True,
     type=click.Path(path_type=Path),
-    help="Where node.podCIDRs are, which addresses are chosen from.",
+    help="Where node.podCIDRs are, which addresses are chosen from. Default: the config that runs, "
+    f"else {DEFAULT_CONFIG}.",
 )
 @pass_context
 def add(
@@ -60,7 +63,7 @@ def add(
     labels: tuple[str, ...],
     ips: tuple[str, ...],
     mtu: int,
-    config: Path,
+    config: Path | None,
 ) -> None:
     """Join a network namespace to the node, as the workload NAME. Repeatable."""
     from plait.core.endpoints.join import join
@@ -70,7 +73,7 @@ def add(
         netns=netns,
         folder=default_folder(context.instance),
         addresses=_addresses(ips),
-        networks=() if ips else context.load_config(config).node.pod_cidrs,
+        networks=() if ips else _networks(context, config),
         labels=dict(_pair(label) for label in labels),
         mtu=mtu,
     )
@@ -111,6 +114,16 @@ def list_endpoints(context: Context, as_json: bool) -> None:
         return
     for endpoint in endpoints:
         click.echo(_line(endpoint))
+
+
+def _networks(context: Context, config: Path | None) -> "Sequence[Network]":
+    """The node's podCIDRs, as `config` or the config that runs says."""
+    from plait.core.kernel.pins import Paths
+    from plait.core.runtime.state import State
+
+    state = State.read(Paths.of(context.instance).run)
+    running = Path(state.config) if state else DEFAULT_CONFIG
+    return context.load_config(config or running).node.pod_cidrs
 
 
 def _addresses(texts: Iterable[str]) -> Sequence[Address]:

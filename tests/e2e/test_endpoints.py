@@ -64,7 +64,7 @@ def late() -> Iterator[Path]:
 
 def test_an_endpoint_is_served_within_fifty_milliseconds(node: Node, late: Path) -> None:
     with namespaces.entered(node.lab.hosts["node-a"].netns):
-        added = subprocess.Popen(node.command("endpoint", "add", "late", *_options(node, late)))
+        added = subprocess.Popen(node.command("endpoint", "add", "late", *_options(late)))
         node.wait_for(lambda: INTERFACE in _interfaces())
         appeared = time.monotonic()
         node.wait_for(lambda: len(_programs()) == 2)
@@ -126,8 +126,8 @@ def test_a_virtual_machine_is_served_by_its_tap_device(node: Node) -> None:
 
 
 def test_add_and_del_may_be_repeated(node: Node, late: Path) -> None:
-    first = node.plait("endpoint", "add", "late", *_options(node, late))
-    second = node.plait("endpoint", "add", "late", *_options(node, late))
+    first = node.plait("endpoint", "add", "late", *_options(late))
+    second = node.plait("endpoint", "add", "late", *_options(late))
     listed = json.loads(node.plait("endpoint", "list", "--json").stdout)
     gone = [node.plait("endpoint", "del", "late") for _ in range(2)]
 
@@ -183,7 +183,7 @@ def test_an_endpoint_that_came_while_no_agent_ran_is_served_by_the_next(
     node: Node, late: Path
 ) -> None:
     node.kill()
-    done = node.plait("endpoint", "add", "late", *_options(node, late))
+    done = node.plait("endpoint", "add", "late", *_options(late))
 
     node.start()
 
@@ -218,15 +218,15 @@ def test_others_notice_nothing_of_twenty_endpoints_that_come_and_go(node: Node, 
 
 
 def _add(node: Node, netns: Path) -> None:
-    done = node.plait("endpoint", "add", "late", *_options(node, netns))
+    done = node.plait("endpoint", "add", "late", *_options(netns))
     assert done.returncode == 0, done.stderr
     node.wait_for(lambda: len(_entries(node)) == 2)
     with namespaces.entered(node.lab.hosts["node-a"].netns):
         node.wait_for(lambda: len(_programs()) == 2)
 
 
-def _options(node: Node, netns: Path) -> tuple[str, ...]:
-    return ("--netns", str(netns), "--label", "app=late", "-c", str(node.config))
+def _options(netns: Path) -> tuple[str, ...]:
+    return ("--netns", str(netns), "--label", "app=late")
 
 
 def _received(tap: int) -> list[bytes]:
