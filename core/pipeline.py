@@ -44,6 +44,7 @@ def plan_config(config: Config, plugins: Plugins, kernel: Mapping[str, bool]) ->
         keys = [feature.key for feature in plugins.features()]
         raise PlaitError(
             "the config turns on nothing that runs at a hook",
+            at=config.locate(("features",), key=True),
             expected=f"one of these features at least: {', '.join(keys)}",
             hint="add `features: {routing: {}}`",
         )

@@ -2,11 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
 from plait.core.api.contract import Contribution, KernelFeature
+from plait.core.config.model import Config
 from plait.core.errors import PlaitError
 
 CORE = "core"
@@ -27,10 +28,9 @@ class Part:
 
 
 def problems(
-    parts: Sequence[Part], configured: Iterable[str], kernel: Mapping[str, bool]
+    parts: Sequence[Part], config: Config, kernel: Mapping[str, bool]
 ) -> Iterator[PlaitError]:
-    """Every problem among these parts. `configured` are the config's features, by key."""
-    features = frozenset(configured)
+    """Every problem among these parts."""
     yield from _two_owners(parts)
     yield from _same_drop_id(parts)
     yield from _same_sysctl(parts)
@@ -39,7 +39,7 @@ def problems(
         yield from _long_map_names(part)
         yield from _repeated_fragments(part)
         yield from _missing_sources(part)
-        yield from _missing_requirements(part, features, kernel)
+        yield from _missing_requirements(part, config, kernel)
 
 
 def _two_owners(parts: Sequence[Part]) -> Iterator[PlaitError]:
@@ -123,20 +123,23 @@ def _missing_sources(part: Part) -> Iterator[PlaitError]:
 
 
 def _missing_requirements(
-    part: Part, configured: frozenset[str], kernel: Mapping[str, bool]
+    part: Part, config: Config, kernel: Mapping[str, bool]
 ) -> Iterator[PlaitError]:
     wanting = ", ".join(f"features.{key}" for key in part.features)
     wanted = f"{part} (wanted by {wanting})" if wanting else str(part)
+    at = config.locate(("features", part.features[0]), key=True) if part.features else None
     for need in part.gives.requires:
         if isinstance(need, KernelFeature):
             if not kernel.get(need, False):
                 yield PlaitError(
                     f"{wanted} needs the kernel feature '{need}', and this kernel lacks it",
+                    at=at,
                     hint="run a newer kernel or remove the feature from the config",
                 )
-        elif need not in configured:
+        elif need not in config.sections:
             yield PlaitError(
                 f"{wanted} needs the feature '{need}', which is not configured",
+                at=at,
                 hint=f"add `{need}: {{}}` under `features:`",
             )
 

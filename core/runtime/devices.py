@@ -4,10 +4,8 @@ An endpoint that would take the node's own traffic is left out: one whose interf
 that has an address of the node.
 """
 
-from collections.abc import Iterable, Set
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Set
 
-from plait.core.config.load import locate
 from plait.core.config.model import Config
 from plait.core.endpoints.links import (
     Link,
@@ -16,7 +14,7 @@ from plait.core.endpoints.links import (
     node_addresses,
     peer_mac,
 )
-from plait.core.errors import PlaitError
+from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.links import Device
 from plait.core.objects.model import Address, Endpoint, Object
 from plait.core.runtime.datapath import Devices
@@ -97,17 +95,22 @@ class LinkTable:
                 )
         return None
 
-    def check(self, config: Config, path: Path) -> None:
-        """PlaitError for an uplink that the config at `path` names and that does not exist."""
-        for number, name in enumerate(config.node.devices or ()):
-            if name not in self.by_name:
-                raise PlaitError(
-                    f"node.devices: there is no interface {name}",
-                    at=locate(path, ("node", "devices", number)),
-                    expected=f"one of {', '.join(sorted(self.by_name))}, or auto",
-                    hint="ip link",
-                )
+    def check(self, config: Config) -> None:
+        """PlaitError for the uplinks that a config names and that do not exist."""
+        raise_all(missing_devices(config, self.by_name))
 
     def _devices(self, names: Iterable[str]) -> tuple[Device, ...]:
         present = (self.by_name.get(name) for name in dict.fromkeys(names))
         return tuple(Device(name=link.name, ifindex=link.index) for link in present if link)
+
+
+def missing_devices(config: Config, present: Collection[str]) -> Iterator[PlaitError]:
+    """An error for each uplink that a config names and that is not `present`."""
+    for number, name in enumerate(config.node.devices or ()):
+        if name not in present:
+            yield PlaitError(
+                f"node.devices: there is no interface {name}",
+                at=config.locate(("node", "devices", number)),
+                expected=f"one of {', '.join(sorted(present))}, or auto",
+                hint="ip link",
+            )

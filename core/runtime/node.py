@@ -82,7 +82,7 @@ class Node:
         """Make the config at `path` the one that runs. PlaitError: what ran before still runs."""
         path = path.absolute()  # it is remembered, and who asks later may be elsewhere
         config = load_config(path, self._plugins.features())
-        self.links.check(config, path)
+        self.links.check(config)
         plan = plan_config(config, self._plugins, self._kernel)
         prepared = prepare(plan, self.paths.cache)
         source = self._source_of(config)

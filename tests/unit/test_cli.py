@@ -18,8 +18,11 @@ from plait.core.errors import ExitStatus, PlaitError, SystemProblem
 
 CACHE = """\
     from dataclasses import dataclass
+    from pathlib import Path
     import click
-    from plait.core.api import Feature, PlaitError, hookimpl, setting
+    from plait.core.api import (
+        Contribution, Feature, Fragment, Hook, PlaitError, Stage, hookimpl, setting
+    )
 
     PLUGIN_API = 1
 
@@ -30,6 +33,14 @@ CACHE = """\
     @hookimpl
     def plait_features():
         return (Feature(key="cache", config=CacheConfig, summary="keeps things"),)
+
+    @hookimpl
+    def plait_contribute(config):
+        if config.section(CacheConfig):
+            look = Fragment(
+                hook=Hook.POD_EGRESS, stage=Stage.APPLY, function="cache_look", header="cache.h"
+            )
+            return Contribution(headers=Path(__file__).parent, fragments=(look,))
 
     @click.command("purge", help="Empty the cache.")
     def purge():
@@ -84,6 +95,7 @@ def shell(
     monkeypatch.setattr("plait.core.plugins.load.entry_points", lambda group: EntryPoints())
     shell = Shell(tmp_path, capsys)
     shell.write("plugins.d/cache.py", CACHE)
+    shell.write("plugins.d/cache.h", "static int cache_look() { return 0; }")
     return shell
 
 
@@ -121,6 +133,36 @@ def test_problems_as_json(shell: Shell) -> None:
         (1, "apiVersion is 'plait/v0'"),
         (3, "cache.size is 0"),
     ]
+
+
+def test_a_config_that_turns_nothing_on_is_wrong(shell: Shell) -> None:
+    file = shell.write("plait.yaml", CONFIG.replace("cache: {size: 2}", ""))
+
+    status, _, err = shell.run("validate", "-c", file)
+
+    assert status == ExitStatus.BAD_INPUT
+    assert err.startswith(f"{file}:3:1: the config turns on nothing that runs at a hook; ")
+
+
+def test_a_config_whose_feature_lacks_another_is_wrong_at_its_place(shell: Shell) -> None:
+    shell.write("plugins.d/cache.py", CACHE.replace("fragments=", "requires=('disk',), fragments="))
+    file = shell.write("plait.yaml", CONFIG)
+
+    status, _, err = shell.run("validate", "-c", file)
+
+    assert status == ExitStatus.BAD_INPUT
+    assert err.startswith(f"{file}:3:12: plugin 'cache' (wanted by features.cache) needs the")
+
+
+def test_interfaces_that_this_machine_lacks_are_warnings(shell: Shell) -> None:
+    file = shell.write("plait.yaml", CONFIG.replace("name: a", "name: a, devices: [no0, lo, no1]"))
+
+    status, out, err = shell.run("validate", "-c", file)
+    warnings = json.loads(shell.run("validate", "--json", "-c", file)[1])["warnings"]
+
+    assert (status, out) == (ExitStatus.OK, f"{file}: valid; features: cache\n")
+    assert f"warning: {file}:2:27: node.devices: there is no interface no0; one of " in err
+    assert [each["column"] for each in warnings] == [27, 36]
 
 
 def test_the_schema_has_the_plugins_features(shell: Shell) -> None:

@@ -198,6 +198,14 @@ def test_a_section_that_refuses_itself_is_named(tmp_path: Path) -> None:
     assert refusal(file) == ["plait.yaml:4:3: lb: table 8 is not a prime"]
 
 
+def test_a_device_stands_once(tmp_path: Path) -> None:
+    file = write(tmp_path, HEAD.replace("{name: a", "{devices: [eth0, eth1, eth0], name: a"))
+
+    assert refusal(file) == [
+        "plait.yaml:2:30: node.devices names eth0 twice; the other is at plait.yaml:2:18"
+    ]
+
+
 def test_a_folder_is_merged_in_the_order_of_names(tmp_path: Path) -> None:
     write(tmp_path, HEAD + "features:\n  lb: {table: 9}\n", "10-node.yaml")
     write(tmp_path, "features:\n  lb: {algorithm: random}\n  tunnel: {port: 1}\n", "20-lb.yaml")
