@@ -18,6 +18,18 @@ DataPath = tuple[str | int, ...]
 """The keys and list indexes (from 0) that lead from a document's top to a value."""
 
 
+def read_text(file: Path) -> str:
+    """What is in `file`. Raises `PlaitError` when it cannot be read, or is no UTF-8 text."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PlaitError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        what = f"this line is not UTF-8 text: {error.reason}"
+        raise PlaitError(what, at=Position(file=file, line=line)) from error
+
+
 def load(text: str, file: Path, *, first_line: int = 1) -> object:
     """The one document in `text` as dicts, lists, str, int, float, bool and None.
 

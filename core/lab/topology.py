@@ -15,7 +15,7 @@ from ipaddress import (
 from pathlib import Path
 from typing import TypeVar
 
-from plait.core.config.yaml import DataPath, load, locate
+from plait.core.config.yaml import DataPath, load, locate, read_text
 from plait.core.errors import PlaitError, raise_all
 from plait.core.objects.document import Fault, Field
 from plait.core.objects.model import Address
@@ -71,11 +71,7 @@ class Topology:
 
 def load_topology(file: Path) -> Topology:
     """Read the topology in `file`. Raises `PlaitError`, or `Problems` when there are several."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PlaitError(f"cannot read {file}: {error.strerror}") from error
-    return parse_topology(text, file)
+    return parse_topology(read_text(file), file)
 
 
 def parse_topology(text: str, file: Path) -> Topology:

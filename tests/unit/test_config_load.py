@@ -255,9 +255,18 @@ def test_a_folder_without_configs_is_named(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "plait.yaml").write_bytes(b"\xff\xfe")
+    write(tmp_path, HEAD, "10.yaml")
+    (tmp_path / "20.yaml").write_bytes(b"# one\nobjects: [\xff]\n")
 
-    assert refusal(tmp_path / "plait.yaml")[0].startswith("cannot read plait.yaml: not UTF-8")
+    assert refusal(tmp_path) == ["20.yaml:2:1: this line is not UTF-8 text: invalid start byte"]
+
+
+def test_every_file_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "node: {name: a}}\n", "10.yaml")
+    write(tmp_path, HEAD, "20.yaml")
+    write(tmp_path, "features: [\n", "30.yaml")
+
+    assert [each[:9] for each in refusal(tmp_path)] == ["10.yaml:1", "30.yaml:2"]
 
 
 def test_the_schema_is_valid_json_schema() -> None:
