@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Self
 
 from plait.core.config.yaml import DataPath
+from plait.core.errors import brief
 
 _Address = IPv4Address | IPv6Address
 
@@ -133,7 +134,7 @@ class Field:
         if type(value) is int and low <= value <= high:  # a bool is an int, too
             return value
         if value is not None:
-            self._mistyped(expected)
+            self._mistyped(expected, self._unquoted(r"-?\d+"))
         return low
 
     def flag(self, default: bool) -> bool:
@@ -141,7 +142,7 @@ class Field:
         if self.value is None:
             return default
         if not isinstance(self.value, bool):
-            self._mistyped("true or false")
+            self._mistyped("true or false", self._unquoted("true|false"))
         return self.value is True
 
     def address(self, family: type[_Address] | None = None) -> _Address | None:
@@ -178,8 +179,14 @@ class Field:
             self.refuse(f"{self.name} is missing", f"expected {expected}")
         return default if self.value is None else self.value
 
-    def _mistyped(self, expected: str) -> None:
-        self.refuse(self._is(), f"expected {expected}")
+    def _mistyped(self, expected: str, hint: str | None = None) -> None:
+        self.refuse(self._is(), f"expected {expected}", hint)
+
+    def _unquoted(self, meant: str) -> str | None:
+        """The hint for text that would be right but for its quotes."""
+        if isinstance(self.value, str) and re.fullmatch(meant, self.value):
+            return f"write {self.value}, without quotes"
+        return None
 
     def _is(self) -> str:
         match self.value:
@@ -190,9 +197,9 @@ class Field:
             case bool():
                 shown = str(self.value).lower()
             case str():
-                shown = f"'{self.value}'"
+                shown = f"'{brief(self.value)}'"
             case _:
-                shown = str(self.value)
+                shown = brief(str(self.value))
         return f"{self.name} is {shown}"
 
 

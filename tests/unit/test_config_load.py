@@ -198,6 +198,25 @@ def test_a_section_that_refuses_itself_is_named(tmp_path: Path) -> None:
     assert refusal(file) == ["plait.yaml:4:3: lb: table 8 is not a prime"]
 
 
+def test_a_number_in_quotes_has_a_hint(tmp_path: Path) -> None:
+    file = write(tmp_path, HEAD + "features:\n  tunnel: {port: '80'}\n")
+
+    with pytest.raises(PlaitError) as refused:
+        load_config(file, FEATURES)
+
+    assert refused.value.hint == "write 80, without quotes"
+
+
+def test_a_long_value_is_told_in_short(tmp_path: Path) -> None:
+    file = write(tmp_path, HEAD + f"features:\n  lb: {{algorithm: {'x' * 300}}}\n")
+
+    (line,) = refusal(file)
+
+    assert (
+        line == f"plait.yaml:4:19: lb.algorithm is '{'x' * 97}...'; expected one of random, maglev"
+    )
+
+
 def test_a_device_stands_once(tmp_path: Path) -> None:
     file = write(tmp_path, HEAD.replace("{name: a", "{devices: [eth0, eth1, eth0], name: a"))
 

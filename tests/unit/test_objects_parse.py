@@ -288,6 +288,20 @@ def test_keys_of_kubernetes_that_plait_has_no_use_for_are_ignored() -> None:
     assert parsed.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (SERVICE.replace("port: 80", "port: '80'"), "write 80, without quotes"),
+        (SLICE.replace("ready: false", "ready: 'false'"), "write false, without quotes"),
+        (SLICE.replace("ready: false", "ready: 'no'"), None),
+    ],
+)
+def test_what_is_wrong_but_for_its_quotes_has_a_hint(text: str, hint: str | None) -> None:
+    (problem,) = parse(text).problems
+
+    assert problem.hint == hint
+
+
 def test_kubectls_copy_of_the_document_is_not_kept() -> None:
     copy = "annotations: {kubectl.kubernetes.io/last-applied-configuration: '{}', a: b}"
 
