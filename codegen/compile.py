@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plait.core.errors import PlaitError, Position, SystemProblem, raise_all
+from plait.core.kernel.verifier import stack_advice
 
 LIBRARY = Path(__file__).parent / "bpf"
 """The C library that every program includes."""
@@ -35,6 +36,9 @@ _ANY = "*"  # in the name of an object: made by whatever compiler
 _MESSAGE = re.compile(
     r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?:fatal )?error: (?P<text>.*)$"
 )
+
+
+_STACK = "BPF stack limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,9 @@ def _compile(
 
 
 def _explain(name: str, messages: str, owners: Mapping[str, str]) -> PlaitError:
+    if _STACK in messages:
+        expected, hint = stack_advice(owners.values())
+        return PlaitError(f"program {name} needs too much stack", expected=expected, hint=hint)
     for line in messages.splitlines():
         if match := _MESSAGE.match(line):
             file = Path(match["file"])

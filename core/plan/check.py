@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from zlib import crc32
 
 from plait.core.api.contract import Contribution, KernelFeature
@@ -13,6 +14,9 @@ from plait.core.errors import PlaitError
 CORE = "core"
 NAME_BYTES = 15
 """The kernel cuts what is longer off the name of a map."""
+ENTRIES_MAX = 2**32 - 1
+
+_DECLARATION = re.compile(r"\bPLAIT_CONST\(\s*[^,]+,\s*(\w+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,8 @@ def problems(
     for part in parts:
         yield from _foreign_names(part)
         yield from _long_map_names(part)
+        yield from _impossible_sizes(part)
+        yield from _unknown_constants(part)
         yield from _repeated_fragments(part)
         yield from _missing_sources(part)
         yield from _missing_requirements(part, config, kernel)
@@ -92,6 +98,31 @@ def _long_map_names(part: Part) -> Iterator[PlaitError]:
             yield PlaitError(
                 f"map '{spec.name}' of {part} has {len(spec.name)} characters",
                 expected=f"expected at most {NAME_BYTES}",
+            )
+
+
+def _impossible_sizes(part: Part) -> Iterator[PlaitError]:
+    for spec in part.gives.maps:
+        if type(spec.max_entries) is not int or not 0 < spec.max_entries <= ENTRIES_MAX:
+            yield PlaitError(
+                f"map '{spec.name}' of {part} has max_entries={spec.max_entries}",
+                expected=f"expected a whole number from 1 to {ENTRIES_MAX}",
+            )
+
+
+def _unknown_constants(part: Part) -> Iterator[PlaitError]:
+    """A value that nobody asks for: most likely its name is misspelt."""
+    if part.plugin == CORE or not part.gives.constants:
+        return
+    texts = (file.read_text("utf-8") for file in sorted(part.gives.headers.glob("*.h")))
+    declared = [name for text in texts for name in _DECLARATION.findall(text)]
+    for name in sorted(part.gives.constants):
+        if name not in declared:
+            near = get_close_matches(name, declared, n=1)
+            yield PlaitError(
+                f"{part} gives a value to '{name}', a constant that none of its headers declares",
+                expected=f'expected PLAIT_CONST(type, {name}, "...")',
+                hint=f"did you mean '{near[0]}'?" if near else None,
             )
 
 
