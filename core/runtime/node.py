@@ -19,6 +19,7 @@ from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
 from plait.core.objects.model import Address, Endpoint, EndpointSlice, Key, Service
+from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
 from plait.core.pipeline import plan_config, prepare
@@ -52,6 +53,7 @@ class Node:
         self.paths = paths
         self.datapath = Datapath.adopt(paths)
         self.store = Store()
+        self._overlaps = Overlaps()
         self.links = LinkTable()
         self.links.refresh()
         self._plugins = plugins
@@ -75,8 +77,8 @@ class Node:
 
     @property
     def warnings(self) -> tuple[PlaitError, ...]:
-        """What was passed over."""
-        return self._snapshot.warnings
+        """What was passed over, or is most likely not meant."""
+        return (*self._snapshot.warnings, *self._overlaps.warnings(self.store))
 
     def apply(self, path: Path) -> Applied:
         """Make the config at `path` the one that runs. PlaitError: what ran before still runs."""
@@ -252,7 +254,9 @@ class Node:
 
     def _take(self, snapshot: Snapshot) -> frozenset[Key]:
         self._snapshot = snapshot
-        return self.store.replace(SOURCE, snapshot.objects).keys
+        changed = self.store.replace(SOURCE, snapshot.objects).keys
+        self._overlaps.update(self.store, changed)
+        return changed
 
     def _sync(self, changed: Collection[Key] | None) -> Outcome:
         if self._reconciler is not None:
