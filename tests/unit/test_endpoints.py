@@ -46,6 +46,14 @@ def test_an_address_of_another_endpoint_is_refused() -> None:
         choose("web", (IPv4Address("10.0.0.2"),), (), (_endpoint("other", "10.0.0.2"),))
 
 
+def test_an_address_of_the_node_is_refused_and_not_chosen() -> None:
+    own = frozenset((IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")))
+
+    with pytest.raises(PlaitError, match=r"this node itself has the address 10\.0\.0\.3"):
+        choose("db", [IPv4Address("10.0.0.3")], (), (), own)
+    assert choose("db", (), [SMALL], (), own) == (IPv4Address("10.0.0.4"),)
+
+
 def test_no_address_and_no_network_is_an_error() -> None:
     with pytest.raises(PlaitError, match="no network to choose an address from"):
         choose("web", (), (), ())
