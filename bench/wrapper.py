@@ -30,9 +30,9 @@ class Wrapper:
     def __init__(
         self, prepared: Prepared, hook: Hook, maps: Mapping[str, Map], cache: Path
     ) -> None:
-        headers = (*prepared.plan.headers[1:], HEADERS)
+        headers = {**prepared.plan.folders, "bench": HEADERS}
         source = _wrapped(render(prepared.plan)[hook.value], hook)
-        compiled = compile_sources({hook.value: source}, headers, cache, {})
+        compiled = compile_sources({hook.value: source}, headers, cache)
         self._maps = maps
         self._programs = _load(compiled.objects[hook.value], hook, maps)
 

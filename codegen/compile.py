@@ -9,16 +9,16 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plait.core.errors import PlaitError, Position, SystemProblem, raise_all
 from plait.core.kernel.verifier import stack_advice
 
 LIBRARY = Path(__file__).parent / "bpf"
-"""The C library that every program includes."""
+"""The C library that every program includes; its owner is 'core'."""
 
 COMPILERS = ("clang-19", "clang-20", "clang-18", "clang-17", "clang-16", "clang-15", "clang")
 
@@ -36,6 +36,9 @@ _ANY = "*"  # in the name of an object: made by whatever compiler
 _MESSAGE = re.compile(
     r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?:fatal )?error: (?P<text>.*)$"
 )
+_CALL = re.compile(  # of a fragment, as the template writes it
+    r'^#line (?P<line>\d+) "(?P<file>[^"]+)"\n\s*verdict = (?P<call>.*\));', re.MULTILINE
+)
 
 
 _STACK = "BPF stack limit"
@@ -51,15 +54,15 @@ class Compiled:
 
 
 def compile_sources(
-    sources: Mapping[str, str], headers: Sequence[Path], cache: Path, owners: Mapping[str, str]
+    sources: Mapping[str, str], headers: Mapping[str, Path], cache: Path
 ) -> Compiled:
-    """Compile each source; `headers` are the plugins' folders, `owners` has a header's plugin.
+    """Compile each source; `headers` are folders by the names of the plugins that own them.
 
     Raises PlaitError at the plugin's own file and line, SystemProblem without a compiler. A cache
     that cannot be written costs time, not the result: it becomes a warning. Where no compiler is
     installed (any more), what any compiler has made of the same source will do.
     """
-    folders = (LIBRARY, *headers)
+    folders = {"core": LIBRARY, **headers}
     keys = {name: _key(source, folders) for name, source in sources.items()}
     objects = {
         name: data for name, key in keys.items() if (data := _cached(cache, key)) is not None
@@ -69,8 +72,7 @@ def compile_sources(
     if missing:
         compiler = find_compiler()
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            flags = compile_flags(headers)
-            runs = [pool.submit(_compile, compiler, n, sources[n], flags, owners) for n in missing]
+            runs = [pool.submit(_compile, compiler, n, sources[n], folders) for n in missing]
         failed = [error for run in runs if isinstance(error := run.exception(), PlaitError)]
         raise_all({str(error): error for error in failed}.values())  # programs share headers
         for name, run in zip(missing, runs, strict=True):
@@ -86,10 +88,21 @@ def compile_sources(
     )
 
 
-def compile_flags(headers: Sequence[Path]) -> tuple[str, ...]:
+def compile_flags(folders: Iterable[str | Path]) -> tuple[str, ...]:
     """How clang is called for programs that include headers of these folders."""
-    folders = (LIBRARY, *headers, Path(f"/usr/include/{platform.machine()}-linux-gnu"))
-    return (*FLAGS, *(f"-I{folder}" for folder in folders))
+    system = f"/usr/include/{platform.machine()}-linux-gnu"
+    return (*FLAGS, *(f"-I{folder}" for folder in (*folders, system)))
+
+
+def link_headers(folder: Path, headers: Mapping[str, Path]) -> None:
+    """Let the sources in a folder find headers as OWNER/NAME: wherever Plait and its plugins are
+    installed, they become the same object, whose places are the same.
+    """
+    for owner, target in headers.items():
+        link = folder / owner
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(target.absolute())
 
 
 def find_compiler() -> str:
@@ -104,13 +117,14 @@ def find_compiler() -> str:
     )
 
 
-def _key(source: str, folders: Sequence[Path]) -> str:
+def _key(source: str, folders: Mapping[str, Path]) -> str:
     """Name of the object in the cache: what it is made of, and by which compiler."""
     content = hashlib.sha256()
     for text in (*FLAGS, source):
         content.update(text.encode() + b"\0")
-    for header in sorted(path for folder in folders for path in folder.glob("*.h")):
-        content.update(str(header).encode() + b"\0" + header.read_bytes() + b"\0")
+    for owner, folder in sorted(folders.items()):
+        for header in sorted(folder.glob("*.h")):
+            content.update(f"{owner}/{header.name}\0".encode() + header.read_bytes() + b"\0")
     return f"{content.hexdigest()}-{_compiler_identity()}.o"
 
 
@@ -124,31 +138,47 @@ def _compiler_identity() -> str:
     return hashlib.sha256(f"{compiler} {age}".encode()).hexdigest()[:16]
 
 
-def _compile(
-    compiler: str, name: str, source: str, flags: Sequence[str], owners: Mapping[str, str]
-) -> bytes:
+def _compile(compiler: str, name: str, source: str, folders: Mapping[str, Path]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="plait-") as scratch:
+        link_headers(Path(scratch), folders)
         path = Path(scratch) / f"{name}.c"
         path.write_text(source, encoding="utf-8")
-        command = [compiler, *flags, "-c", path.name, "-o", f"{name}.o"]
+        command = [compiler, *compile_flags(folders), "-c", path.name, "-o", f"{name}.o"]
         run = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
         if run.returncode:
-            raise _explain(name, run.stderr, owners)
+            raise _explain(name, source, run.stderr, folders)
         return path.with_suffix(".o").read_bytes()
 
 
-def _explain(name: str, messages: str, owners: Mapping[str, str]) -> PlaitError:
+def _explain(name: str, source: str, messages: str, folders: Mapping[str, Path]) -> PlaitError:
     if _STACK in messages:
-        expected, hint = stack_advice(owners.values())
+        expected, hint = stack_advice(folders)
         return PlaitError(f"program {name} needs too much stack", expected=expected, hint=hint)
-    for line in messages.splitlines():
-        if match := _MESSAGE.match(line):
-            file = Path(match["file"])
-            at = Position(file=file, line=int(match["line"]), column=int(match["column"]))
-            owner = owners.get(file.name)
-            whose = f"plugin {owner!r}" if owner else f"generated program {name}"
-            return PlaitError(f"{whose} does not compile: {match['text']}", at=at)
-    return SystemProblem(f"clang failed on {name}: {messages.strip() or 'no message'}")
+    match = next(filter(None, map(_MESSAGE.match, messages.splitlines())), None)
+    if match is None:
+        return SystemProblem(f"clang failed on {name}: {messages.strip() or 'no message'}")
+    owner, _, header = match["file"].rpartition("/")
+    if owner not in folders:
+        at = Position(
+            file=Path(match["file"]), line=int(match["line"]), column=int(match["column"])
+        )
+        return PlaitError(f"generated program {name} does not compile: {match['text']}", at=at)
+    at = Position(
+        file=folders[owner] / header, line=int(match["line"]), column=int(match["column"])
+    )
+    what = f"plugin {owner!r} does not compile: {match['text']}"
+    calls = {(each["file"], each["line"]): each["call"] for each in _CALL.finditer(source)}
+    call = calls.get((match["file"], match["line"]))
+    if call is None:
+        return PlaitError(what, at=at)
+    return PlaitError(what, at=_named(at, call), expected=f"expected a fragment, called as {call}")
+
+
+def _named(at: Position, call: str) -> Position:
+    """The function's name in a line: clang counts columns in the call, which is elsewhere."""
+    function = call.partition("(")[0]
+    lines = at.file.read_text(encoding="utf-8").splitlines()
+    return replace(at, column=lines[at.line - 1].find(function) + 1, width=len(function))
 
 
 def _cached(cache: Path, key: str) -> bytes | None:

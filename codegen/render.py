@@ -49,7 +49,9 @@ def render(plan: Plan) -> dict[str, str]:
     """C source by program name; the same plan gives the same bytes."""
     environment = _environment()
     hook_template = environment.get_template("hook.c.j2")
-    sources = {hook.hook.value: hook_template.render(_hook(plan, hook)) for hook in plan.hooks}
+    sources = {
+        hook.hook.value: _numbered(hook_template.render(_hook(plan, hook))) for hook in plan.hooks
+    }
     gc_template = environment.get_template("gc.c.j2")
     sources[GC] = gc_template.render(plan=plan, headers=_headers(plan, ()), families=plan.families)
     return sources
@@ -63,6 +65,14 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # C, not HTML
+    )
+
+
+def _numbered(source: str) -> str:
+    """Let each `#line 0` say the number of the line after it: from there on the text is our own."""
+    return "\n".join(
+        line.replace("#line 0 ", f"#line {number} ", 1) if line.startswith("#line 0 ") else line
+        for number, line in enumerate(source.split("\n"), start=2)
     )
 
 

@@ -25,7 +25,7 @@ from plait.core.plan.build import make_plan
 from plait.core.plan.core import core_contribution
 from plait.core.plan.model import Plan
 from plait.core.plugins import Plugins
-from plait.core.runtime.staging import check_constants, headers_of
+from plait.core.runtime.staging import check_constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,7 @@ def plan_config(config: Config, plugins: Plugins, kernel: Mapping[str, bool]) ->
 
 def prepare(plan: Plan, cache: Path) -> Prepared:
     """Render and compile a plan; objects that the cache has are not compiled again."""
-    owners = {name: header.plugin for name, header in headers_of(plan).items()}
-    compiled = compile_sources(render(plan), plan.headers[1:], cache, owners)
+    compiled = compile_sources(render(plan), plan.folders, cache)
     check_constants(plan, compiled.objects)
     return Prepared(plan=plan, compiled=compiled, keys=content_keys(plan, compiled.objects))
 

@@ -57,6 +57,6 @@ def compile_c(tmp_path_factory: pytest.TempPathFactory) -> CompileC:
         pytest.skip(str(problem))
 
     def run(source: str) -> bytes:
-        return compile_sources({"test": source}, (), cache, {}).objects["test"]
+        return compile_sources({"test": source}, {}, cache).objects["test"]
 
     return run

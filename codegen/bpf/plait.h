@@ -85,6 +85,7 @@ PLAIT_DROP_REASON(PLAIT_FLOW_TABLE_FULL);
 PLAIT_DROP_REASON(PLAIT_FLOW_CLASH);
 PLAIT_DROP_REASON(PLAIT_HOPS_EXCEEDED);
 PLAIT_DROP_REASON(PLAIT_TOO_BIG);
+PLAIT_DROP_REASON(PLAIT_FORGED_SOURCE);
 
 /* A packet on its way through the stages. */
 struct plait_pkt {
@@ -164,6 +165,10 @@ static __always_inline int plait_deliver(struct plait_pkt *pkt, struct plait_flo
 static __always_inline int plait_forward(struct plait_pkt *pkt, struct plait_flow *flow, __u32 oif,
 					 const struct plait_addr *nexthop, __u16 mtu)
 {
+	if (plait_is_silent(nexthop, oif)) {
+		pkt->provisional = true;
+		return plait_pass(pkt, flow);
+	}
 	flow->action = PLAIT_ACTION_NEIGH;
 	flow->oif = oif;
 	flow->mtu = mtu ? mtu : 0xffff;

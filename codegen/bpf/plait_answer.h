@@ -93,6 +93,31 @@ static __always_inline struct plait_node *plait_node(void)
 	return bpf_map_lookup_elem(&plait_nodes, &zero);
 }
 
+/* What leaves a pod's device would go into the pod: the sender is behind it, in the host's stack. */
+static __always_inline long plait_send_back(struct __sk_buff *skb)
+{
+	return bpf_redirect(skb->ifindex, PLAIT_TO_POD ? BPF_F_INGRESS : 0);
+}
+
+/* The checksum of the packet that is quoted may be left to the device that the answer leaves by: it
+ * makes the transport header add up to the complement of what the field holds until then. `sum` is
+ * that of the whole answer.
+ */
+static __always_inline __s64 plait_sum_partial(struct __sk_buff *skb, __u32 l4, __u8 proto,
+					       __s64 sum)
+{
+	const __u32 size = proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr);
+	const __u32 at = proto == IPPROTO_TCP ? offsetof(struct tcphdr, check) :
+						offsetof(struct udphdr, check);
+	__u8 header[sizeof(struct tcphdr)] = {};
+
+	if (plait_ip_summed(skb) != PLAIT_CSUM_PARTIAL ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + l4, header, size))
+		return sum;
+	sum = bpf_csum_diff((__be32 *)header, sizeof(header), NULL, 0, sum);
+	return sum + (__u16) ~*(__u16 *)(header + at);
+}
+
 #define PLAIT_QUOTE4_MAX (60 + 20)
 
 static __noinline __maybe_unused int plait_answer4(struct __sk_buff *skb, __u32 request)
@@ -117,6 +142,7 @@ static __noinline __maybe_unused int plait_answer4(struct __sk_buff *skb, __u32 
 	head.icmp = plait_icmp4(answer, request >> 12);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&head.icmp, sizeof(head.icmp), 0);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)quote, sizeof(quote), sum);
+	sum = plait_sum_partial(skb, ip.ihl * 4, ip.protocol, sum);
 	head.icmp.check = ~plait_fold(sum);
 
 	head.ip.version = 4;
@@ -133,7 +159,7 @@ static __noinline __maybe_unused int plait_answer4(struct __sk_buff *skb, __u32 
 	    bpf_skb_adjust_room(skb, sizeof(head.ip) + sizeof(head.icmp), BPF_ADJ_ROOM_MAC, 0) ||
 	    bpf_skb_store_bytes(skb, 0, &head.eth, sizeof(head) - sizeof(head.pad), 0))
 		return TC_ACT_SHOT;
-	return bpf_redirect(skb->ifindex, 0);
+	return plait_send_back(skb);
 }
 
 static __noinline __maybe_unused int plait_answer6(struct __sk_buff *skb, __u32 request)
@@ -160,16 +186,20 @@ static __noinline __maybe_unused int plait_answer6(struct __sk_buff *skb, __u32 
 	head.ip.hop_limit = 64;
 	head.ip.nexthdr = IPPROTO_ICMPV6;
 	head.ip.payload_len = bpf_htons(sizeof(head.icmp) + length);
-	if (plait_is_router(answer))
+	if (!plait_is_router(answer))
+		head.ip.saddr = ip.daddr;
+	else if (!plait_unroutable6(node->addr6))
 		__builtin_memcpy(&head.ip.saddr, &node->addr6, 16);
 	else
-		head.ip.saddr = ip.daddr;
+		return TC_ACT_SHOT;
 	head.ip.daddr = ip.saddr;
 
 	head.icmp = plait_icmp6(answer, request >> 12);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&head.ip.saddr, 32, 0);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&head.icmp, sizeof(head.icmp), sum);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)quote, sizeof(quote), sum);
+	if (ip.nexthdr != IPPROTO_FRAGMENT)
+		sum = plait_sum_partial(skb, sizeof(ip), ip.nexthdr, sum);
 	sum += bpf_htonl(sizeof(head.icmp) + length);
 	sum += bpf_htonl(IPPROTO_ICMPV6);
 	head.icmp.check = ~plait_fold(sum);
@@ -178,5 +208,5 @@ static __noinline __maybe_unused int plait_answer6(struct __sk_buff *skb, __u32 
 	    bpf_skb_adjust_room(skb, sizeof(head.ip) + sizeof(head.icmp), BPF_ADJ_ROOM_MAC, 0) ||
 	    bpf_skb_store_bytes(skb, 0, &head.eth, sizeof(head) - sizeof(head.pad), 0))
 		return TC_ACT_SHOT;
-	return bpf_redirect(skb->ifindex, 0);
+	return plait_send_back(skb);
 }

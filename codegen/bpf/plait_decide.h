@@ -284,6 +284,11 @@ PLAIT_STEP __u32 F(plait_make_peer)(void)
 		work->through_host = plait_far_zone(&taken->flow) == PLAIT_ZONE_HOST;
 		return PLAIT_FLOW_CLASH;
 	}
+	if (taken && !plait_has_ended(taken->flow.state)) {
+		flow->packets = taken->flow.packets;
+		flow->bytes = taken->flow.bytes;
+		flow->flags |= taken->flow.flags & PLAIT_FLOW_FIN_SEEN;
+	}
 	return bpf_map_update_elem(&F(plait_flow), &work->peer_key, peer, BPF_ANY) ?
 		       PLAIT_FLOW_TABLE_FULL :
 		       0;
@@ -345,7 +350,10 @@ PLAIT_STEP int F(plait_open)(plait_ctx *ctx)
 		return PLAIT_SKIP;
 	pkt = &work->pkt;
 	entry = &work->entry;
-	if (!plait_owns(pkt) || plait_ends_unknown(pkt))
+	verdict = plait_begin(pkt);
+	if (verdict != PLAIT_NEXT)
+		return verdict;
+	if (plait_ends_unknown(pkt))
 		return PLAIT_SKIP;
 	__builtin_memset(entry, 0, sizeof(*entry));
 	verdict = F(plait_decide)(ctx);
@@ -411,7 +419,9 @@ PLAIT_STEP int F(plait_renew)(plait_ctx *ctx, struct F(plait_entry) *entry)
 	drafted = &work->entry.flow;
 	work->entry = *entry;
 	work->pkt.known = true;
-	verdict = plait_owns(&work->pkt) ? F(plait_decide)(ctx) : PLAIT_SKIP;
+	verdict = plait_begin(&work->pkt);
+	if (verdict == PLAIT_NEXT)
+		verdict = F(plait_decide)(ctx);
 	if (verdict != PLAIT_DONE) {
 		F(plait_revoke)(work, entry);
 		return verdict;

@@ -11,7 +11,7 @@
  *	plait_stages_route()		... of route and encrypt
  *	plait_stages_apply()		... of apply
  *	plait_zone(skb)			where packets of this hook come from
- *	plait_owns(pkt)			whether a new flow of this hook is an endpoint's
+ *	plait_begin(pkt)		PLAIT_NEXT for who may begin a flow here: its endpoint
  *	PLAIT_PER_PACKET		1 when stages admit or apply have fragments
  *	PLAIT_TO_POD			1 when packets of this hook are on their way into a pod
  *

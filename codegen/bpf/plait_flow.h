@@ -24,6 +24,7 @@ enum plait_flow_flag {
 	PLAIT_FLOW_SETTLED = 1 << 2, /* no packet without SYN, FIN, RST changes the state */
 	PLAIT_FLOW_FIN_SEEN = 1 << 3, /* this direction has sent its FIN */
 	PLAIT_FLOW_TO_HOST = 1 << 4, /* a reply to what came through the host's stack */
+	PLAIT_FLOW_RST_SEEN = 1 << 5, /* this direction has sent a RST, or somebody in its name */
 } PLAIT_BYTE;
 
 /* Connection states, with Linux conntrack's names; plait_timeouts has their idle times. */

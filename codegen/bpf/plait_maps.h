@@ -69,7 +69,29 @@ static __always_inline struct plait_endpoint *plait_endpoint(const struct plait_
 	return bpf_map_lookup_elem(&plait_endpoints, addr);
 }
 
-/* The node's own addresses: the source of ICMP errors that it owes as a router. */
+/* The node's own addresses. Packets from outside do not come from them. */
+struct plait_local_key {
+	struct plait_addr addr;
+};
+
+struct plait_local {
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct plait_local_key);
+	__type(value, struct plait_local);
+} plait_locals SEC(".maps");
+
+static __always_inline bool plait_is_local(const struct plait_addr *addr)
+{
+	return bpf_map_lookup_elem(&plait_locals, addr);
+}
+
+/* Of these the ones that are the source of ICMP errors which it owes as a router. */
 struct plait_node {
 	struct plait_addr addr4;
 	struct plait_addr addr6;
@@ -81,6 +103,33 @@ struct {
 	__type(key, __u32);
 	__type(value, struct plait_node);
 } plait_nodes SEC(".maps");
+
+/* Next hops that do not answer. The host's stack has what goes there: it asks for them again, and
+ * tells the sender when that is in vain, as a router owes it.
+ */
+struct plait_hop_key {
+	struct plait_addr addr;
+	__u32 ifindex; /* of the device that it would be behind */
+};
+_Static_assert(sizeof(struct plait_hop_key) == 20, "hashed as bytes: no hidden padding");
+
+struct plait_hop {
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct plait_hop_key);
+	__type(value, struct plait_hop);
+} plait_silent SEC(".maps");
+
+static __always_inline bool plait_is_silent(const struct plait_addr *nexthop, __u32 ifindex)
+{
+	struct plait_hop_key key = { .addr = *nexthop, .ifindex = ifindex };
+
+	return bpf_map_lookup_elem(&plait_silent, &key);
+}
 
 /* Dropped packets by reason. */
 struct plait_drop_key {

@@ -78,7 +78,7 @@ static __noinline __maybe_unused int plait_reset4(struct __sk_buff *skb)
 	if (bpf_skb_change_tail(skb, sizeof(head) - sizeof(head.pad), 0) ||
 	    bpf_skb_store_bytes(skb, 0, &head.eth, sizeof(head) - sizeof(head.pad), 0))
 		return TC_ACT_SHOT;
-	return bpf_redirect(skb->ifindex, 0);
+	return plait_send_back(skb);
 }
 
 static __noinline __maybe_unused int plait_reset6(struct __sk_buff *skb)
@@ -109,5 +109,5 @@ static __noinline __maybe_unused int plait_reset6(struct __sk_buff *skb)
 	if (bpf_skb_change_tail(skb, sizeof(head) - sizeof(head.pad), 0) ||
 	    bpf_skb_store_bytes(skb, 0, &head.eth, sizeof(head) - sizeof(head.pad), 0))
 		return TC_ACT_SHOT;
-	return bpf_redirect(skb->ifindex, 0);
+	return plait_send_back(skb);
 }

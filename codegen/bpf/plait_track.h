@@ -132,6 +132,11 @@ static __always_inline __u8 plait_tcp_next(const struct plait_pkt *pkt,
 		return PLAIT_STATE_TIME_WAIT;
 	case PLAIT_STATE_PICKED_UP:
 		return reply ? PLAIT_STATE_ESTABLISHED : PLAIT_STATE_PICKED_UP;
+	case PLAIT_STATE_CLOSE:
+		/* Who goes on has not sent the RST, of which no sequence number was looked at. */
+		return flow->flags & PLAIT_FLOW_RST_SEEN && !(flags & PLAIT_TCP_CHANGES) ?
+			       PLAIT_STATE_PICKED_UP :
+			       PLAIT_STATE_CLOSE;
 	default:
 		return flow->state;
 	}
@@ -150,6 +155,8 @@ static __always_inline void plait_track(const struct plait_pkt *pkt, struct plai
 
 	if (pkt->tcp_flags & PLAIT_TCP_FIN)
 		flow->flags |= PLAIT_FLOW_FIN_SEEN;
+	if (pkt->tcp_flags & PLAIT_TCP_RST)
+		flow->flags |= PLAIT_FLOW_RST_SEEN;
 	if (state == flow->state)
 		return;
 	plait_set_state(flow, state);

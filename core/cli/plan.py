@@ -1,11 +1,16 @@
 """`plait plan`: what would run, and what that would change."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from plait.core.cli.context import Context, config_option, json_option, pass_context
+
+if TYPE_CHECKING:
+    from plait.core.runtime.preview import HookPreview, MapPreview, Preview, ProgramPreview
 
 
 @click.command(
@@ -23,37 +28,97 @@ Examples:
 def command(context: Context, config: Path, load: bool, as_json: bool) -> None:
     """Show what a config would run, and how it differs from what runs now.
 
-    Compiles, but attaches nothing and writes to no map that is in use.
+    Compiles, but attaches nothing and writes to no map that is in use. docs/json.md says what the
+    JSON has.
     """
-    from plait.core.config.load import load_config
-    from plait.core.kernel.features import probe
-    from plait.core.pipeline import plan_config, prepare
-    from plait.core.runtime.generation import Generation
     from plait.core.runtime.preview import preview
-    from plait.core.runtime.state import State
 
-    paths = context.paths()
-    plugins = context.load_plugins()
-    plan = plan_config(load_config(config, plugins.features()), plugins, probe())
-    prepared = prepare(plan, paths.cache)
-    state = State.read(paths.run)
-    running = Generation.pinned(paths.pins, state.generation) if state else None
-    found = preview(prepared, plugins, state, running, load_with=paths.cache if load else None)
-    if running:
-        running.close()
+    found = preview(config, context.paths(), context.load_plugins(), load=load)
     if as_json:
         click.echo(json.dumps(found.plain(), indent=1))
         return
-    click.echo(found.text)
-    click.echo("against what runs" if running else "nothing runs yet")
-    for name, change in {**found.programs, **found.maps}.items():
-        click.echo(f"  {name:<16} {change}")
-    for each in found.keys:
-        effect = each.effect or "not alone"
-        click.echo(f"  {each.key}: {each.before} -> {each.after}  ({effect})")
-    if found.loaded:
-        click.echo(f"\nloaded in {found.loaded.seconds * 1000:.0f} ms; instructions")
-        for name, count in found.loaded.instructions.items():
-            click.echo(
-                f"  {name:<16} {count:>6}, the verifier walked {found.loaded.verified[name]}"
-            )
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo("\n".join(describe(found)))
+
+
+def describe(found: "Preview") -> Iterator[str]:
+    """A preview as a person reads it, line by line."""
+    yield f"node {found.node}"
+    yield from ("", "plugins")
+    yield from _columns(
+        (
+            each.name,
+            each.version,
+            ", ".join(f"features.{key}" for key in each.features),
+            f"{each.running} runs" if each.running not in (None, each.version) else "",
+        )
+        for each in found.plugins
+    )
+    for hook in found.hooks:
+        yield from ("", f"hook {hook.hook}", *_steps(hook))
+    yield from ("", "programs", *_columns(map(_program, found.programs)))
+    if found.verifier_seconds is not None:
+        yield f"  verified and loaded in {found.verifier_seconds * 1000:.0f} ms"
+    yield from ("", "maps", *_columns(map(_map, found.maps)))
+    yield f"  {_mebibytes(found.bytes)} when they are full"
+    if found.places:
+        yield from ("", "devices")
+        yield from _columns(
+            (each.device, each.hook, each.mechanism, each.change) for each in found.places
+        )
+    if found.sysctls:
+        yield from ("", "kernel settings")
+        yield from (f"  {each.path}: {each.before} -> {each.after}" for each in found.sysctls)
+    yield from ("", _summary(found))
+    for key in found.keys:
+        yield f"  {key.key}: {key.before} -> {key.after}  ({key.effect or 'not alone'})"
+
+
+def _summary(found: "Preview") -> str:
+    if found.running is None:
+        return "nothing runs yet"
+    return f"against generation {found.running}, which runs: {found.effect or 'nothing changes'}"
+
+
+def _steps(hook: "HookPreview") -> Iterator[str]:
+    return _columns(
+        (each.stage, each.function, f"{each.plugin}: {each.header}:{each.line}")
+        for each in hook.steps
+    )
+
+
+def _program(each: "ProgramPreview") -> tuple[str, ...]:
+    if each.instructions is None:
+        return each.name, each.change
+    return (
+        each.name,
+        each.change,
+        f"{each.instructions:>6} instructions",
+        f"the verifier walked {each.walked}",
+    )
+
+
+def _map(each: "MapPreview") -> tuple[str, ...]:
+    return (
+        each.name,
+        each.plugin or "",
+        f"{each.entries:>8} entries" if each.entries is not None else "",
+        f"{_mebibytes(each.bytes):>10}" if each.bytes is not None else "",
+        each.change,
+        each.key or "",
+    )
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def _columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Rows with their cells in line; a row may have fewer than others."""
+    table = list(rows)
+    count = max(map(len, table), default=0)
+    widths = [max(len(row[n]) for row in table if n < len(row)) for n in range(count)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        yield "  " + "  ".join(cells).rstrip()

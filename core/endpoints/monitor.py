@@ -19,6 +19,7 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_IPV6_RULE,
     RTMGRP_LINK,
     RTMGRP_NEIGH,
+    ndmsg,
 )
 
 from plait.core.endpoints.links import Link, link_from, links
@@ -77,11 +78,14 @@ class RuleChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourChanged:
-    """A neighbour was resolved, moved or forgotten. `mac` is None while it is not known."""
+    """A neighbour was resolved, moved or forgotten, or did not answer (`failed`). `mac` is None
+    while it is not known.
+    """
 
     index: int
     address: Address
     mac: str | None
+    failed: bool
     gone: bool
 
 
@@ -204,5 +208,6 @@ def _neighbour_changed(message: nlmsg) -> NeighbourChanged:
         index=message["ifindex"],
         address=ip_address(message.get("dst")),
         mac=message.get("lladdr"),
+        failed=bool(message["state"] & ndmsg.NUD_FAILED),
         gone=message["event"] == "RTM_DELNEIGH",
     )

@@ -1,6 +1,8 @@
 """Config, contributions and kernel features to one `Plan`: the same plan in whatever order."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from zlib import crc32
 
 from plait.core.api.contract import Contribution, Hook, Stage
@@ -57,6 +59,7 @@ def make_plan(
 def _hooks(parts: Sequence[Part], found: list[PlaitError]) -> Iterator[HookPlan]:
     """The hooks that have fragments. Circles at their stages are added to `found`."""
     flow_parts = {each.plugin: each.gives.flow_part.name for each in parts if each.gives.flow_part}
+    headers = {each.plugin: each.gives.headers for each in parts}
     for hook in Hook:
         steps: list[Step] = []
         for stage in Stage:
@@ -71,11 +74,26 @@ def _hooks(parts: Sequence[Part], found: list[PlaitError]) -> Iterator[HookPlan]
                     plugin=each.plugin,
                     fragment=each.fragment,
                     part=flow_parts.get(each.plugin),
+                    line=_line(headers[each.plugin] / each.fragment.header, each.fragment.function),
                 )
                 for each in ordered
             )
         if steps:
             yield HookPlan(hook=hook, steps=tuple(steps))
+
+
+def _line(header: Path, function: str) -> int:
+    """Where a header defines a function, or names it first; 1 when it cannot be read, or does not:
+    that is a problem of its own.
+    """
+    try:
+        text = header.read_text(encoding="utf-8")
+    except OSError:
+        return 1
+    name = rf"\b{re.escape(function)}\s*\("
+    definition = re.compile(rf"^(?:\w[^\n;{{}}]*)?{name}[^;{{}}]*\)\s*\{{", re.MULTILINE)
+    found = definition.search(text) or re.search(name, text)
+    return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
 def _fragments(parts: Sequence[Part], hook: Hook, stage: Stage) -> tuple[Owned, ...]:

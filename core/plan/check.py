@@ -35,6 +35,7 @@ def problems(
     parts: Sequence[Part], config: Config, kernel: Mapping[str, bool]
 ) -> Iterator[PlaitError]:
     """Every problem among these parts."""
+    yield from _named_as_core(parts)
     yield from _two_owners(parts)
     yield from _same_drop_id(parts)
     yield from _same_sysctl(parts)
@@ -46,6 +47,15 @@ def problems(
         yield from _repeated_fragments(part)
         yield from _missing_sources(part)
         yield from _missing_requirements(part, config, kernel)
+
+
+def _named_as_core(parts: Sequence[Part]) -> Iterator[PlaitError]:
+    """Headers are found by their owner's name, and messages blame it."""
+    if [part.plugin for part in parts].count(CORE) > 1:
+        yield PlaitError(
+            f"a plugin is named '{CORE}', as the framework's own part is",
+            expected="expected another name",
+        )
 
 
 def _two_owners(parts: Sequence[Part]) -> Iterator[PlaitError]:

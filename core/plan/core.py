@@ -8,7 +8,9 @@ from plait.core.plan.model import families
 REVISIONS = "plait_revs"
 ENDPOINTS = "plait_endpoints"
 NODES = "plait_nodes"
+LOCALS = "plait_locals"
 DROPS = "plait_drops"
+SILENT = "plait_silent"
 FLOWS = {4: "plait_flow4", 6: "plait_flow6"}
 DRAFTS = {4: "plait_draft4", 6: "plait_draft6"}
 HANDOVERS = {4: "plait_handover4", 6: "plait_handover6"}
@@ -33,6 +35,7 @@ def core_contribution(config: Config) -> Contribution:
         maps=(
             MapSpec(name=REVISIONS, max_entries=1),
             MapSpec(name=NODES, max_entries=1),
+            MapSpec(name=LOCALS, max_entries=4096),
             MapSpec(
                 name=ENDPOINTS,
                 max_entries=capacity.endpoints,
@@ -41,6 +44,7 @@ def core_contribution(config: Config) -> Contribution:
             ),
             MapSpec(name=DROPS, max_entries=1024),
             MapSpec(name="plait_frags", max_entries=8192),
+            MapSpec(name=SILENT, max_entries=1024),
             *tables,
         ),
         drops={
@@ -48,5 +52,6 @@ def core_contribution(config: Config) -> Contribution:
             "PLAIT_FLOW_CLASH": "another live connection uses the same addresses and ports",
             "PLAIT_HOPS_EXCEEDED": "the packet has no hops left to live; its sender is told",
             "PLAIT_TOO_BIG": "the packet is larger than its way out allows; its sender is told",
+            "PLAIT_FORGED_SOURCE": "the source is an address of another pod of this node",
         },
     )

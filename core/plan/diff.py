@@ -1,15 +1,11 @@
 """What a changed setting costs: nothing, map entries, programs, or the layout of maps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from plait.codegen.render import render
-from plait.core.api.contract import Feature
-from plait.core.config.data import Data, changed_keys, config_of, with_key
-from plait.core.config.model import Config
+from plait.core.config.data import Data, changed_keys, with_key
 from plait.core.errors import PlaitError
-from plait.core.plan.model import Plan
 
 
 class Effect(StrEnum):
@@ -31,26 +27,17 @@ class KeyChange:
     effect: Effect | None
 
 
-def effect(before: Plan, after: Plan) -> Effect:
-    """The dearest effect of going from one plan to another."""
-    if (before.maps, before.parts, before.sizes) != (after.maps, after.parts, after.sizes):
-        return Effect.MAP_MIGRATION
-    if render(before) != render(after) or before.constants != after.constants:
-        return Effect.PROGRAM_SWAP
-    if before.config.sections != after.config.sections:
-        return Effect.MAP_WRITE
-    return Effect.LIVE
-
-
 def key_changes(
-    before: Data, after: Data, features: Sequence[Feature], plan: Callable[[Config], Plan]
+    before: Data, after: Data, effect: Callable[[Data], Effect | None]
 ) -> tuple[KeyChange, ...]:
-    """Each setting that differs, with the effect that it would have alone."""
-    running = plan(config_of(before, features))
+    """Each setting that differs, with the `effect` of the settings before but for this one.
+
+    `effect` may raise PlaitError or ValueError for settings that make no sense.
+    """
 
     def alone(key: str) -> Effect | None:
         try:
-            return effect(running, plan(config_of(with_key(before, after, key), features)))
+            return effect(with_key(before, after, key))
         except (PlaitError, ValueError):
             return None
 

@@ -21,12 +21,16 @@ class PluginUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One fragment in its place, with the plugin that owns it and the flow part it is given."""
+    """One fragment in its place, with the plugin that owns it and the flow part it is given.
+
+    `line` of the fragment's header is where its function is defined.
+    """
 
     stage: Stage
     plugin: str
     fragment: Fragment
     part: str | None
+    line: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,12 @@ class Plan:
     tests: tuple[PacketTest, ...]
     sysctls: tuple[Sysctl, ...]
     kernel: Mapping[str, bool]
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders of C headers by their owners' names: 'core', and plugins."""
+        owners = ("core", *(use.name for use in self.plugins))
+        return dict(zip(owners, self.headers, strict=True))
 
     @property
     def families(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from plait.core.endpoints.monitor import (
     LinkChanged,
     LinkGone,
     Monitor,
+    NeighbourChanged,
     RouteChanged,
     RuleChanged,
 )
@@ -94,6 +95,7 @@ class Agent:
         self._hz = 0
         self._fullness = 0.0
         self._sweep = True  # pods may have gone while no agent ran
+        self._silenced = False
         self._status = Status(pid=os.getpid(), config=str(config), started=time.time())
 
     def run(self) -> None:
@@ -128,6 +130,7 @@ class Agent:
         """
         gc.disable()
         self._apply(first=self._node.datapath.generation is None)
+        self._node.hops_unknown()
         gc.freeze()
         gc.enable()
         give_back()
@@ -170,9 +173,12 @@ class Agent:
 
     def _follow_kernel(self, events: Iterable[Event]) -> None:
         changed: set[str] = set()
+        neighbours: list[NeighbourChanged] = []
         routes = addresses = False
         for event in events:
             match event:
+                case NeighbourChanged():
+                    neighbours.append(event)
                 case LinkChanged(link=link, before=before):
                     self._node.links.add(link)
                     changed |= {link.name, before.name if before else link.name}
@@ -189,8 +195,9 @@ class Agent:
                     routes = True
                 case EventsLost():
                     routes = addresses = True
-                case _:
-                    pass
+                    self._node.hops_unknown()
+        if neighbours:
+            self._silenced |= self._node.hops_changed(neighbours)
         if changed:
             self._node.links_changed(changed)
         elif routes:
@@ -284,6 +291,9 @@ class Agent:
         generation = self._node.datapath.generation
         if generation is None:
             return
+        if self._silenced:  # not more often: who looks for hosts in vain must not slow all others
+            self._node.routes_changed()
+            self._silenced = False
         if not self._hz:
             self._hz = collector.measure_hz(generation.programs[GC])
         collected = collector.collect(

@@ -67,6 +67,27 @@ def detach_others(folder: Path, mechanism: Mechanism) -> None:
             links.detach(found)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """Where a program of ours comes new, where one is there already, and where it goes."""
+
+    new: tuple[Place, ...]
+    there: tuple[Place, ...]
+    gone: tuple[Place, ...]
+
+
+def moves(
+    wanted: Sequence[Place], attached: Mapping[Place, Attachment], mechanism: Mechanism
+) -> Moves:
+    """What leads from `attached` to `wanted`. A place whose mechanism changes is new, and goes."""
+    there = {place for place, found in attached.items() if found.mechanism is mechanism}
+    return Moves(
+        new=tuple(place for place in wanted if place not in there),
+        there=tuple(place for place in wanted if place in there),
+        gone=tuple(place for place in attached if place not in there & set(wanted)),
+    )
+
+
 def changes(
     wanted: Sequence[Place],
     attached: Mapping[Place, Attachment],
@@ -81,11 +102,7 @@ def changes(
     New places first, then replacements, then what goes, last first. A device that is for another
     hook now has room for one filter a direction: there the old one goes before the new one comes.
     """
-    kept = {
-        place: found
-        for place, found in attached.items()
-        if place in set(wanted) and found.mechanism is mechanism
-    }
+    due = moves(wanted, attached, mechanism)
     new: list[Change] = [
         Attach(
             program=programs[place.hook.value],
@@ -94,35 +111,33 @@ def changes(
             mechanism=mechanism,
             pin=place.pin(folder, mechanism),
         )
-        for place in wanted
-        if place not in kept
+        for place in due.new
     ]
     replaced: list[Change] = [
         Replace(
-            attachment=kept[place],
+            attachment=attached[place],
             program=programs[place.hook.value],
             before=before[place.hook.value],
         )
-        for place in wanted
-        if place in kept and programs[place.hook.value] != before[place.hook.value]
+        for place in due.there
+        if programs[place.hook.value] != before[place.hook.value]
     ]
-    gone = {
-        place: Detach(attachment=found, before=before[place.hook.value])
-        for place, found in reversed(tuple(attached.items()))
-        if place not in kept
-    }
-    taken = {(place.device.ifindex, place.direction) for place in wanted if place not in kept}
+    gone = [
+        Detach(attachment=attached[place], before=before[place.hook.value])
+        for place in reversed(due.gone)
+    ]
+    taken = {(each.device.ifindex, each.direction) for each in due.new}
     in_the_way = [
-        detach
-        for place, detach in gone.items()
-        if (place.device.ifindex, place.direction) in taken
-        and detach.attachment.mechanism is mechanism is Mechanism.CLSACT
+        each
+        for each in gone
+        if (each.attachment.device.ifindex, each.attachment.direction) in taken
+        and each.attachment.mechanism is mechanism is Mechanism.CLSACT
     ]
     return (
         *in_the_way,
         *new,
         *replaced,
-        *(each for each in gone.values() if each not in in_the_way),
+        *(each for each in gone if each not in in_the_way),
     )
 
 

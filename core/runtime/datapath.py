@@ -77,14 +77,7 @@ class Datapath:
 
     def is_current(self, prepared: Prepared) -> bool:
         """True when what runs is what this plan would run: no swap is due."""
-        if self.state is None or dict(self.state.programs) != dict(prepared.keys):
-            return False
-        if self.state.mechanism != mechanism_of(prepared.plan).value:
-            return False
-        return all(
-            self.maps[each.spec.name].info.max_entries == each.spec.max_entries
-            for each in prepared.plan.maps
-        )
+        return is_current(prepared, self.state, self.maps)
 
     def replace(
         self,
@@ -103,8 +96,8 @@ class Datapath:
         began = time.monotonic()
         plan, objects = prepared.plan, prepared.compiled.objects
         prove(prepared, self._paths.cache)
-        same = prepared.keys.items() & (self.state.programs if self.state else {}).items()
-        staged = stage(plan, objects, self.generation, unchanged={name for name, _ in same})
+        same = unchanged(prepared, self.state)
+        staged = stage(plan, objects, self.generation, unchanged=same)
         number = max((*generation.numbers(self._paths.pins), 0)) + 1
         fresh = Generation(number=number, programs=staged.programs, maps=staged.maps)
         changed = [n for n, change in staged.changes.items() if change is MapChange.MIGRATED]
@@ -321,6 +314,26 @@ class Datapath:
 def _hooks(of: Generation) -> tuple[Hook, ...]:
     """The hooks that a generation has programs for."""
     return tuple(hook for hook in Hook if hook.value in of.programs)
+
+
+def is_current(prepared: Prepared, state: State | None, maps: Mapping[str, Map]) -> bool:
+    """True when what runs, of which these are the state and the maps, is what this plan would run:
+    no swap is due.
+    """
+    if state is None or dict(state.programs) != dict(prepared.keys):
+        return False
+    if state.mechanism != mechanism_of(prepared.plan).value:
+        return False
+    return all(
+        maps[each.spec.name].info.max_entries == each.spec.max_entries
+        for each in prepared.plan.maps
+    )
+
+
+def unchanged(prepared: Prepared, state: State | None) -> frozenset[str]:
+    """The programs that a running state has with the same content."""
+    same = prepared.keys.items() & (state.programs if state else {}).items()
+    return frozenset(name for name, _ in same)
 
 
 def mechanism_of(plan: Plan) -> Mechanism:

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from plait.codegen.codec import Codec
 from plait.core.config.data import config_of
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
@@ -14,18 +12,20 @@ from plait.core.control.reconciler import Outcome, Reconciler
 from plait.core.control.revisions import Revisions
 from plait.core.control.targets import KernelTarget, reconciled_targets
 from plait.core.endpoints.links import node_addresses
+from plait.core.endpoints.monitor import NeighbourChanged
 from plait.core.endpoints.objects import default_folder
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
-from plait.core.objects.model import Address, Endpoint, EndpointSlice, Key, Service
+from plait.core.objects.model import Endpoint, EndpointSlice, Key, Service
 from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
 from plait.core.pipeline import plan_config, prepare
-from plait.core.plan.core import NODES, REVISIONS
+from plait.core.plan.core import REVISIONS, SILENT
 from plait.core.plan.model import Plan
 from plait.core.plugins import Plugins
+from plait.core.runtime import addresses, hops
 from plait.core.runtime.datapath import Datapath, Swapped
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
@@ -68,7 +68,7 @@ class Node:
     @property
     def object_paths(self) -> tuple[Path, ...]:
         """Where objects are read from: the config's folders, and this instance's endpoints."""
-        return _object_paths(self._config, self.paths) if self._config else ()
+        return object_paths(self._config, self.paths) if self._config else ()
 
     @property
     def problems(self) -> tuple[PlaitError, ...]:
@@ -93,7 +93,7 @@ class Node:
 
         def fill(generation: Generation) -> None:
             fitted = not self._outcome.overflows
-            self._write_addresses(generation)
+            addresses.write(generation.maps, node_addresses())
             self._reconcile(config, plan, generation, changed)
             if fitted and self.datapath.generation not in (None, generation):
                 # Smaller maps than what runs needs would take entries from under its traffic.
@@ -152,10 +152,26 @@ class Node:
         if self.datapath.generation:
             Revisions(self.datapath.maps[REVISIONS]).bump_all()
 
+    def hops_changed(self, events: Iterable[NeighbourChanged]) -> bool:
+        """Neighbours answer now, or do not any more. True when one fell silent: flows that go by it
+        to elsewhere must decide again, too, when there is time for all of them.
+        """
+        silent = self.datapath.maps.get(SILENT)
+        if silent is None:
+            return False
+        fallen = hops.follow(silent, events)
+        Revisions(self.datapath.maps[REVISIONS]).bump(fallen)
+        return bool(fallen)
+
+    def hops_unknown(self) -> None:
+        """Which neighbours answer must be learnt anew."""
+        if silent := self.datapath.maps.get(SILENT):
+            silent.clear()
+
     def addresses_changed(self) -> None:
         """The node's own addresses changed."""
         if self.datapath.generation:
-            self._write_addresses(self.datapath.generation)
+            addresses.write(self.datapath.maps, node_addresses())
         if changed := self.links.refresh_addresses():
             self._sync_endpoints(lambda each: not changed.isdisjoint(each.addresses))
             self.place()
@@ -169,7 +185,7 @@ class Node:
         plan = plan_config(config, self._plugins, self._kernel)
 
         def fill(generation: Generation) -> None:
-            self._write_addresses(generation)
+            addresses.write(generation.maps, node_addresses())
             self._reconcile(config, plan, generation, self.store.keys())
 
         devices = self.links.wanted(config, self.store.values())
@@ -234,9 +250,9 @@ class Node:
             self._reconcile(self._config, self._plan, self._running, changed)
 
     def _source_of(self, config: Config) -> FileSource:
-        if self._source and self.object_paths == _object_paths(config, self.paths):
+        if self._source and self.object_paths == object_paths(config, self.paths):
             return self._source
-        return FileSource(_object_paths(config, self.paths), (*CORE_KINDS, *self._plugins.kinds()))
+        return file_source(config, self.paths, self._plugins)
 
     def _reconciler_of(
         self, config: Config, targets: Mapping[str, KernelTarget], generation: Generation
@@ -271,27 +287,15 @@ class Node:
         if keys := [each.key for each in endpoints if concerned(each)]:
             self._sync(keys)
 
-    def _write_addresses(self, fresh: Generation) -> None:
-        """The addresses by which this node speaks as a router: the first of each family."""
-        own = [address for each in node_addresses().values() for address in each]
-        _, value = fresh.maps[NODES].codecs()
-        fresh.maps[NODES].update(bytes(4), _router(value, own))
 
-
-def _router(value: Codec, own: Iterable[Address]) -> bytes:
-    first: dict[int, Address] = {}
-    for address in own:
-        first.setdefault(address.version, address)
-    return value.encode(
-        {
-            "addr4": first.get(4, IPv4Address(0)),
-            "addr6": first.get(6, IPv6Address(0)),
-        }
-    )
-
-
-def _object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
+def object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
+    """Where an instance with this config reads objects from."""
     return (*config.objects, default_folder(paths.run.name))
+
+
+def file_source(config: Config, paths: Paths, plugins: Plugins) -> FileSource:
+    """The objects of an instance with this config."""
+    return FileSource(object_paths(config, paths), (*CORE_KINDS, *plugins.kinds()))
 
 
 def _ids(names: Iterable[str], generation: Generation) -> tuple[int | None, ...]:

@@ -1,126 +1,408 @@
-"""What applying a config would do to what runs: programs, maps, settings; nothing is touched."""
+"""What applying a config would do to what runs: programs, maps, settings; nothing is touched.
+
+Whatever is told here is asked of the functions by which `Node.apply` decides.
+"""
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 from plait.codegen.object import MapDefinition
-from plait.core.config.data import config_data
+from plait.core.config.data import Data, config_data, config_of
+from plait.core.config.load import load_config
+from plait.core.config.model import Config
 from plait.core.kernel import libbpf
+from plait.core.kernel.features import probe
+from plait.core.kernel.info import ProgramInfo
+from plait.core.kernel.links import Attachment, Mechanism
 from plait.core.kernel.maps import MapType
-from plait.core.pipeline import Prepared, plan_config
-from plait.core.plan.diff import KeyChange, key_changes
-from plait.core.plan.explain import describe
+from plait.core.kernel.pins import Paths
+from plait.core.objects.store import Store
+from plait.core.pipeline import Prepared, plan_config, prepare
+from plait.core.plan.diff import Effect, KeyChange, key_changes
+from plait.core.plan.model import HookPlan, MapPlan, Plan
 from plait.core.plugins import Plugins
+from plait.core.runtime import attachments
+from plait.core.runtime.attachments import Place, places
+from plait.core.runtime.datapath import Devices, is_current, mechanism_of, unchanged
+from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
+from plait.core.runtime.node import SOURCE, file_source
 from plait.core.runtime.proving import prove
-from plait.core.runtime.staging import definitions, map_change, stage
+from plait.core.runtime.settings import changes as settings_changes
+from plait.core.runtime.staging import (
+    MapChange,
+    Takeover,
+    definitions,
+    stage,
+    takeover,
+)
 from plait.core.runtime.state import State
 
-_HASH_OVERHEAD = 64  # bytes that the kernel keeps beside a hash map's key and value, about
-_PER_CPU = {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY}
-_HASHES = {MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH}
+_ENTRY_OVERHEAD = 64  # bytes that the kernel keeps beside a hash map's key and value, about
+_PER_CPU = {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH}
+_ARRAYS = {MapType.ARRAY, MapType.PERCPU_ARRAY}
+
+
+class Change(StrEnum):
+    """What becomes of a program, or of the program at a place."""
+
+    NEW = "new"
+    UNCHANGED = "unchanged"
+    SWAPPED = "swapped"
+    GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """What the verifier said: instructions of each program, those that it walked, seconds."""
+class PluginPreview:
+    """A plugin that takes part. `running` is its version in what runs, if it is there."""
 
-    instructions: Mapping[str, int]
-    verified: Mapping[str, int]
-    seconds: float
+    name: str
+    version: str
+    running: str | None
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPreview:
+    """A fragment in its place; `line` of the plugin's header defines it."""
+
+    stage: str
+    function: str
+    plugin: str
+    header: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookPreview:
+    """The fragments of a hook, in the order in which a packet meets them."""
+
+    hook: str
+    steps: tuple[StepPreview, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramPreview:
+    """A program, and with --load its `instructions` and how many of them the verifier `walked`."""
+
+    name: str
+    change: str
+    instructions: int | None = None
+    walked: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapPreview:
+    """A map, by whom it is and what becomes of it. `bytes` is what it takes when it is full, about;
+    `key` the setting that sizes it. Of a map that goes only the name is known.
+    """
+
+    name: str
+    change: str
+    plugin: str | None = None
+    entries: int | None = None
+    bytes: int | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacePreview:
+    """A program on a device."""
+
+    device: str
+    hook: str
+    mechanism: str
+    change: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SysctlPreview:
+    """A setting of the kernel that would be changed: its path below /proc/sys."""
+
+    path: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A plan against what runs. `bytes` is what each map takes when it is full, about."""
+    """A plan against what runs.
 
-    text: str
-    programs: Mapping[str, str]
-    maps: Mapping[str, str]
-    bytes: Mapping[str, int]
+    `running` is the generation that runs, None when nothing does. `effect` is the dearest of all
+    that would change, None when nothing would, or nothing runs. `verifier_seconds` and the counts
+    of programs are there with --load.
+    """
+
+    node: str
+    running: int | None
+    effect: Effect | None
+    plugins: tuple[PluginPreview, ...]
+    hooks: tuple[HookPreview, ...]
+    programs: tuple[ProgramPreview, ...]
+    maps: tuple[MapPreview, ...]
+    bytes: int
+    places: tuple[PlacePreview, ...]
+    sysctls: tuple[SysctlPreview, ...]
     keys: tuple[KeyChange, ...]
-    loaded: Loaded | None
+    verifier_seconds: float | None
+    warnings: tuple[str, ...]
 
     def plain(self) -> dict[str, object]:
         """As plain data."""
-        return {key: value for key, value in asdict(self).items() if key != "text"}
+        return asdict(self)
 
 
-def preview(
-    prepared: Prepared,
-    plugins: Plugins,
-    state: State | None,
-    running: Generation | None,
-    *,
-    load_with: Path | None,
-) -> Preview:
-    """Compare a prepared plan with the state. With the cache's folder in `load_with`, its programs
-    also pass the verifier and their packet tests.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What runs, for reading: its state, its programs and maps, where they are attached."""
+
+    state: State | None = None
+    generation: Generation | None = None
+    attached: Mapping[Place, Attachment]
+
+    @classmethod
+    @contextmanager
+    def of(cls, paths: Paths) -> Iterator[Self]:
+        """What runs in an instance, which may be nothing."""
+        state = State.read(paths.run)
+        generation = Generation.pinned(paths.pins, state.generation) if state else None
+        if state is None or generation is None:
+            yield cls(attached={})
+            return
+        try:
+            attached = attachments.adopt(paths.pins / "links", Mechanism(state.mechanism))
+            yield cls(state=state, generation=generation, attached=attached)
+        finally:
+            generation.close()
+
+    def takeover(self, prepared: Prepared) -> Takeover:
+        """What becomes of programs and maps."""
+        same = unchanged(prepared, self.state)
+        return takeover(prepared.plan, prepared.compiled.objects, self.generation, same)
+
+    def is_current(self, prepared: Prepared) -> bool:
+        """No swap is due."""
+        return is_current(prepared, self.state, self.generation.maps if self.generation else {})
+
+
+def preview(path: Path, paths: Paths, plugins: Plugins, *, load: bool) -> Preview:
+    """What applying the config at `path` to an instance would do. With `load`, the programs also
+    pass the verifier and their packet tests.
+
+    PlaitError for whatever `apply` would refuse, as far as it can be known beforehand.
     """
-    plan = prepared.plan
-    found = definitions(prepared.compiled.objects)
-    specs = {each.spec.name: each.spec for each in plan.maps}
-    maps = running.maps if running else {}
-    sizes = {
-        name: _full_bytes(definition, specs[name].max_entries)
-        for name, (definition, _) in found.items()
-        if name in specs
-    }
+    config = load_config(path, plugins.features())
+    links = LinkTable()
+    links.refresh()
+    links.check(config)
+    prepared = prepare(plan_config(config, plugins, probe()), paths.cache)
+    store = Store()
+    store.replace(SOURCE, file_source(config, paths, plugins).scan().objects)
+    devices = links.wanted(config, store.values())
+    with Running.of(paths) as running:
+        return _compare(prepared, running, devices, paths, plugins, load=load)
+
+
+def _compare(
+    prepared: Prepared,
+    running: Running,
+    devices: Devices,
+    paths: Paths,
+    plugins: Plugins,
+    *,
+    load: bool,
+) -> Preview:
+    plan, state = prepared.plan, running.state
+    taken = running.takeover(prepared)
+    keys = _keys(prepared, running, paths, plugins)
+    where = tuple(_places(prepared, running, taken, devices))
+    moved = any(each.change is not Change.UNCHANGED for each in where)
+    info, seconds = _load(prepared, running, paths.cache) if load else ({}, None)
+    maps = tuple(_maps(prepared, running, taken))
     return Preview(
-        text=describe(plan, sizes),
-        programs=_programs(prepared, state),
-        maps={
-            name: map_change(specs[name], *found[name], maps.get(name)).value
-            for name in specs
-            if name in found
-        }
-        | {name: "gone" for name in maps if name not in specs},
-        bytes=sizes,
-        keys=_keys(prepared, plugins, state),
-        loaded=_load(prepared, load_with) if load_with else None,
+        node=plan.config.node.name,
+        running=running.generation.number if running.generation else None,
+        effect=_effect(prepared, running, taken, live=moved or bool(keys)) if state else None,
+        plugins=tuple(
+            PluginPreview(
+                name=use.name,
+                version=use.version,
+                running=state.plugins.get(use.name) if state else None,
+                features=use.features,
+            )
+            for use in plan.plugins
+        ),
+        hooks=tuple(map(_hook, plan.hooks)),
+        programs=tuple(_programs(prepared, running, taken, info)),
+        maps=maps,
+        bytes=sum(each.bytes or 0 for each in maps),
+        places=where,
+        sysctls=() if running.is_current(prepared) else _sysctls(plan, paths),
+        keys=keys,
+        verifier_seconds=seconds,
+        warnings=prepared.compiled.warnings,
     )
 
 
-def _programs(prepared: Prepared, state: State | None) -> dict[str, str]:
-    before = state.programs if state else {}
-    changes = {
-        name: "new" if name not in before else "unchanged" if before[name] == key else "swapped"
-        for name, key in prepared.keys.items()
-    }
-    return changes | {name: "gone" for name in before if name not in prepared.keys}
+def _effect(prepared: Prepared, running: Running, taken: Takeover, *, live: bool) -> Effect | None:
+    """The dearest effect of a plan on what runs; None: there is none, unless it is a `live` one."""
+    if any(how not in (MapChange.CARRIED, MapChange.NEW) for how in taken.maps.values()):
+        return Effect.MAP_MIGRATION
+    if not running.is_current(prepared):
+        return Effect.PROGRAM_SWAP
+    state, now = running.state, config_data(prepared.plan.config)
+    if state and (state.settings.get("features"), list(state.objects)) != (
+        now["features"],
+        _folders(prepared.plan.config),
+    ):
+        return Effect.MAP_WRITE
+    return Effect.LIVE if live else None
 
 
-def _keys(prepared: Prepared, plugins: Plugins, state: State | None) -> tuple[KeyChange, ...]:
+def _keys(
+    prepared: Prepared, running: Running, paths: Paths, plugins: Plugins
+) -> tuple[KeyChange, ...]:
+    """The settings that differ from those of what runs, each tried alone."""
+    state = running.state
     if state is None or not state.settings:
         return ()
-    kernel = prepared.plan.kernel
-    return key_changes(
-        dict(state.settings),
-        config_data(prepared.plan.config),
-        plugins.features(),
-        lambda config: plan_config(config, plugins, kernel),
+    plan = prepared.plan
+
+    def alone(data: Data) -> Effect | None:
+        objects = tuple(map(Path, state.objects))
+        config = replace(config_of(data, plugins.features()), objects=objects)
+        mixed = prepare(plan_config(config, plugins, plan.kernel), paths.cache)
+        return _effect(mixed, running, running.takeover(mixed), live=True)
+
+    changed = key_changes(dict(state.settings), config_data(plan.config), alone)
+    before, after = list(state.objects), _folders(plan.config)
+    if before == after:
+        return changed
+    return (
+        *changed,
+        KeyChange(
+            key="objects",
+            before=", ".join(before) or "-",
+            after=", ".join(after) or "-",
+            effect=Effect.MAP_WRITE,
+        ),
     )
 
 
-def _load(prepared: Prepared, cache: Path) -> Loaded:
-    began = time.monotonic()
-    prove(prepared, cache)
-    staged = stage(prepared.plan, prepared.compiled.objects)
-    try:
-        return Loaded(
-            instructions={name: info.instructions for name, info in staged.info.items()},
-            verified={name: info.verified for name, info in staged.info.items()},
-            seconds=time.monotonic() - began,
+def _folders(config: Config) -> list[str]:
+    return [str(path) for path in config.objects]
+
+
+def _hook(hook: HookPlan) -> HookPreview:
+    return HookPreview(
+        hook=hook.hook,
+        steps=tuple(
+            StepPreview(
+                stage=step.stage,
+                function=step.fragment.function,
+                plugin=step.plugin,
+                header=step.fragment.header,
+                line=step.line,
+            )
+            for step in hook.steps
+        ),
+    )
+
+
+def _programs(
+    prepared: Prepared, running: Running, taken: Takeover, info: Mapping[str, ProgramInfo]
+) -> Iterator[ProgramPreview]:
+    before = running.generation.programs if running.generation else {}
+    for name in prepared.keys:
+        loaded = info.get(name)
+        yield ProgramPreview(
+            name=name,
+            change=_change(name in before, kept=name in taken.kept),
+            instructions=loaded.instructions if loaded else None,
+            walked=loaded.verified if loaded else None,
         )
-    finally:
-        staged.close()
+    for name in before:
+        if name not in prepared.keys:
+            yield ProgramPreview(name=name, change=Change.GONE)
+
+
+def _change(there: bool, *, kept: bool) -> Change:
+    if not there:
+        return Change.NEW
+    return Change.UNCHANGED if kept else Change.SWAPPED
+
+
+def _maps(prepared: Prepared, running: Running, taken: Takeover) -> Iterator[MapPreview]:
+    defined = definitions(prepared.compiled.objects)
+    for each in prepared.plan.maps:
+        definition, _ = defined[each.spec.name]
+        yield _map(each, definition, taken.maps[each.spec.name])
+    for name in running.generation.maps if running.generation else ():
+        if name not in defined:
+            yield MapPreview(name=name, change=Change.GONE)
+
+
+def _map(each: MapPlan, definition: MapDefinition, change: MapChange) -> MapPreview:
+    return MapPreview(
+        name=each.spec.name,
+        change=change,
+        plugin=each.plugin,
+        entries=each.spec.max_entries,
+        bytes=_full_bytes(definition, each.spec.max_entries),
+        key=each.spec.config_key,
+    )
+
+
+def _places(
+    prepared: Prepared, running: Running, taken: Takeover, devices: Devices
+) -> Iterator[PlacePreview]:
+    mechanism = mechanism_of(prepared.plan)
+    wanted = places([hook.hook for hook in prepared.plan.hooks], devices.uplinks, devices.pods)
+    due = attachments.moves(wanted, running.attached, mechanism)
+    for place in wanted:
+        there = place in running.attached
+        kept = place in due.there and place.hook.value in taken.kept
+        yield _place(place, mechanism, _change(there, kept=kept))
+    for place in due.gone:
+        if place not in wanted:
+            yield _place(place, running.attached[place].mechanism, Change.GONE)
+
+
+def _place(place: Place, mechanism: Mechanism, change: Change) -> PlacePreview:
+    return PlacePreview(
+        device=place.device.name, hook=place.hook, mechanism=mechanism, change=change
+    )
+
+
+def _sysctls(plan: Plan, paths: Paths) -> tuple[SysctlPreview, ...]:
+    return tuple(
+        SysctlPreview(path=each.path, before=each.before, after=each.value)
+        for each in settings_changes(paths.run, plan.sysctls)
+    )
+
+
+def _load(
+    prepared: Prepared, running: Running, cache: Path
+) -> tuple[Mapping[str, ProgramInfo], float]:
+    """Load all programs on the maps that they would have, and let go of them."""
+    prove(prepared, cache)
+    began = time.monotonic()
+    staged = stage(prepared.plan, prepared.compiled.objects, running.generation)
+    seconds = time.monotonic() - began
+    staged.close()
+    return staged.info, seconds
 
 
 def _full_bytes(definition: MapDefinition, max_entries: int) -> int:
     key, value = (-(-size // 8) * 8 for size in (definition.key_size, definition.value_size))
+    if definition.map_type == MapType.RINGBUF:
+        return max_entries
     if definition.map_type in _PER_CPU:
         value *= libbpf.possible_cpus()
-    overhead = key + _HASH_OVERHEAD if definition.map_type in _HASHES else 0
+    overhead = 0 if definition.map_type in _ARRAYS else key + _ENTRY_OVERHEAD
     return max_entries * (value + overhead)

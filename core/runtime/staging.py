@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +31,16 @@ class MapChange(StrEnum):
     MIGRATED = "migrated"
     REFILLED = "refilled"
     RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takeover:
+    """What a plan means for the generation that runs: the change of each map that the plan has, and
+    the programs that stay, with their descriptors; all others are loaded.
+    """
+
+    maps: Mapping[str, MapChange]
+    kept: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +74,72 @@ def stage(
 
     PlaitError at the plugin's file and line when the verifier refuses a program.
     """
-    loader = _Loader(plan, objects, before, most_entries)
-    reused = loader.reusable(unchanged)
+    planned = takeover(plan, objects, before, unchanged)
+    loader = _Loader(plan, objects, before, planned.maps, most_entries)
     try:
-        loader.load([name for name in objects if name not in reused])
-        for name in reused:
+        loader.load([name for name in objects if name not in planned.kept])
+        for name in planned.kept:
             loader.reuse(name)
-        loader.check_complete()
     except BaseException:
         loader.staged().close()
         raise
     return loader.staged()
 
 
-def map_change(
+def takeover(
+    plan: Plan,
+    objects: Mapping[str, bytes],
+    before: Generation | None,
+    unchanged: Collection[str],
+) -> Takeover:
+    """What `stage` does with the same arguments, told beforehand; nothing is touched.
+
+    PlaitError when headers and contributions do not agree on the maps that there are.
+    """
+    specs = {each.spec.name: each.spec for each in plan.maps}
+    defined = definitions(objects)
+    _check_same(specs.keys(), defined.keys())
+    maps = {
+        name: _map_change(specs[name], *defined[name], before.maps.get(name) if before else None)
+        for name in specs
+    }
+    kept = _kept(objects, before, unchanged, maps) if before else ()
+    return Takeover(maps=maps, kept=kept)
+
+
+def _kept(
+    objects: Mapping[str, bytes],
+    before: Generation,
+    unchanged: Collection[str],
+    changes: Mapping[str, MapChange],
+) -> tuple[str, ...]:
+    """The running programs that can stay: all of their maps do, too."""
+    replaced = {name for name, how in changes.items() if how is not MapChange.CARRIED}
+    ids = {before.maps[name].info.id for name in replaced & before.maps.keys()}
+    stay = tuple(
+        name
+        for name in objects
+        if name in unchanged and ids.isdisjoint(kernel_info.program_maps(before.programs[name]))
+    )
+    loaded = [inspect(image) for name, image in objects.items() if name not in stay]
+    created = {definition.name for info in loaded for definition in info.maps}
+    return stay if replaced <= created else ()
+
+
+def _check_same(contributed: Set[str], defined: Set[str]) -> None:
+    for name in sorted(defined - contributed):
+        raise PlaitError(
+            f"map {name} is in a header, but in no Contribution",
+            expected=f"MapSpec(name='{name}', ...)",
+        )
+    if missing := sorted(contributed - defined):
+        raise PlaitError(
+            f"no header defines the map {', '.join(missing)}",
+            expected='a definition with SEC(".maps") in a header of a fragment',
+        )
+
+
+def _map_change(
     spec: MapSpec, definition: MapDefinition, info: ObjectInfo, before: Map | None
 ) -> MapChange:
     """What happens to the map that `definition` describes, given the one that runs now."""
@@ -120,6 +182,7 @@ class _Loader:
         plan: Plan,
         objects: Mapping[str, bytes],
         before: Generation | None,
+        changes: Mapping[str, MapChange],
         most_entries: int | None,
     ) -> None:
         self._plan = plan
@@ -129,26 +192,7 @@ class _Loader:
         self._specs = {each.spec.name: each.spec for each in plan.maps}
         self._maps: dict[str, Map] = {}
         self._programs: dict[str, int] = {}
-        self._changes = {
-            name: map_change(self._spec(name), definition, info, self._map_before(name))
-            for name, (definition, info) in definitions(objects).items()
-        }
-
-    def reusable(self, unchanged: Collection[str]) -> list[str]:
-        """The running programs that can stay: all of their maps do, too."""
-        if self._before is None:
-            return []
-        replaced = {name for name, how in self._changes.items() if how is not MapChange.CARRIED}
-        ids = {each.info.id for name in replaced if (each := self._map_before(name))}
-        stay = [
-            name
-            for name in self._objects
-            if name in unchanged
-            and ids.isdisjoint(kernel_info.program_maps(self._before.programs[name]))
-        ]
-        loaded = [inspect(image) for name, image in self._objects.items() if name not in stay]
-        created = {definition.name for info in loaded for definition in info.maps}
-        return stay if replaced <= created else []
+        self._changes = changes
 
     def reuse(self, name: str) -> None:
         """Take a program over from the running generation."""
@@ -217,20 +261,12 @@ class _Loader:
             for program, handle in loaded.programs.items():
                 self._programs[program] = handle.fd()
 
-    def check_complete(self) -> None:
-        missing = [name for name in self._specs if name not in self._maps]
-        if missing:
-            raise PlaitError(
-                f"no header defines the map {', '.join(missing)}",
-                expected='a definition with SEC(".maps") in a header of a fragment',
-            )
-
     def staged(self) -> Staged:
         order = [name for name in self._specs if name in self._maps]
         return Staged(
             programs=dict(sorted(self._programs.items())),  # threads end in any order
             maps={name: self._maps[name] for name in order},
-            changes=dict(self._changes),
+            changes=self._changes,
             info={
                 name: kernel_info.program_info(fd) for name, fd in sorted(self._programs.items())
             },
@@ -243,19 +279,11 @@ class _Loader:
             self._maps[name] = Map(os.dup(before.fd))
             handle.reuse(before.fd)
         else:
-            entries = self._spec(name).max_entries
+            entries = self._specs[name].max_entries
             handle.set_max_entries(min(entries, self._most_entries or entries))
 
     def _map_before(self, name: str) -> Map | None:
         return self._before.maps.get(name) if self._before else None
-
-    def _spec(self, name: str) -> MapSpec:
-        if name not in self._specs:
-            raise PlaitError(
-                f"map {name} is in a header, but in no Contribution",
-                expected=f"MapSpec(name='{name}', ...)",
-            )
-        return self._specs[name]
 
     def _set_constants(self, info: ObjectInfo, rodata: ObjectMap) -> None:
         values = dict(self._plan.constants)
@@ -301,10 +329,9 @@ def _too_big(plan: Plan, constant: Constant, value: int) -> PlaitError:
 
 def headers_of(plan: Plan) -> dict[str, Header]:
     """Every C header of the plan by base name, with its owner."""
-    owners = ("core", *(use.name for use in plan.plugins))
     return {
         path.name: Header(plugin=owner, path=path)
-        for owner, folder in zip(owners, plan.headers, strict=True)
+        for owner, folder in plan.folders.items()
         for path in sorted(folder.glob("*.h"))
     }
 

@@ -22,12 +22,13 @@ from plait.core.kernel.maps import Map, MapType
 from plait.core.kernel.programs import Skb, test_run
 from plait.core.objects.model import Address, Endpoint, Key, Meta, Object
 from plait.core.pipeline import Prepared
-from plait.core.plan.core import DROPS, FLOWS, NODES, REVISIONS
+from plait.core.plan.core import DROPS, FLOWS, REVISIONS
+from plait.core.runtime import addresses
 from plait.core.runtime.collector import Collected, collect, measure_hz
 from plait.core.runtime.flows import Ends, Flow, read_flows
 from plait.core.runtime.proving import VERDICTS
 from plait.core.runtime.staging import Staged
-from plait.core.testing.network import NODE, Network, private_network
+from plait.core.testing.network import NODE, UPLINK, Network, private_network
 from plait.core.testing.packets import Frame, Link
 
 _ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
@@ -80,7 +81,7 @@ class Datapath:
         self.network = self._exit.enter_context(Network())
         self.network.set(self.plan.sysctls)
         self._clear()
-        self.update(NODES, {"value": 0}, {"addr4": NODE[4], "addr6": NODE[6]})
+        addresses.write(self.maps, {UPLINK: NODE.values()})
         self._reconciler.sync({})
         return self
 

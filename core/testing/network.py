@@ -80,6 +80,10 @@ class Network:
         """Route a network to a next hop on the uplink."""
         self._netlink.route("replace", dst=to, gateway=str(via), oif=self.uplink.link.index)
 
+    def route_by(self, to: str, link: Link) -> None:
+        """Route a network to a link that all of it is on."""
+        self._netlink.route("replace", dst=to, oif=link.index)
+
     def refuse(self, address: Address, kind: str) -> None:
         """Route an address nowhere: `kind` is unreachable, blackhole or prohibit."""
         self._netlink.route("replace", dst=host_prefix(address), type=kind)

@@ -7,7 +7,8 @@ import pytest
 from plait.core.api import Verdict
 from plait.core.endpoints.netlink import host_prefix
 from plait.core.objects.model import Address
-from plait.core.plan.core import ENDPOINTS
+from plait.core.plan.core import ENDPOINTS, SILENT
+from plait.core.testing.network import GATEWAY
 from plait.testing import (
     Addresses,
     Datapath,
@@ -141,6 +142,38 @@ def test_deciding_again_keeps_what_was_counted(datapath: Datapath, net: Addresse
     assert (flow.packets, flow.bytes) == (2, 2 * len(request))
 
 
+def test_what_is_for_a_next_hop_that_does_not_answer_is_left_to_the_stack(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request = udp(src=net.client, dst=net.remote)
+    gateway = GATEWAY[net.remote.version]
+    hop = {"addr": gateway, "ifindex": datapath.network.uplink.link.index}
+
+    datapath.update(SILENT, hop, {"unused": 0})
+    silent = datapath.pod_egress(request)
+    key, _ = datapath.maps[SILENT].codecs()
+    datapath.maps[SILENT].delete(key.encode(hop))
+    answers = datapath.pod_egress(request)
+
+    assert (silent.verdict, silent.packet) == (Verdict.PASS, request)
+    assert answers.verdict is Verdict.REDIRECT
+
+
+def test_another_uplink_leaves_the_replies_counted(datapath: Datapath, net: Addresses) -> None:
+    request = udp(src=net.client, dst=net.remote)
+    datapath.pod_egress(request)
+    datapath.netdev_ingress(answer(request))
+    there, back = datapath.flows()
+
+    datapath.network.route_by(host_prefix(net.remote), datapath.network.add_cable("other").link)
+    datapath.decide_again()
+    datapath.pod_egress(request)
+
+    now_there, now_back = datapath.flows()
+    assert (now_there.oif, now_there.packets) != (there.oif, there.packets)
+    assert now_back.packets == back.packets == 1
+
+
 @each_protocol
 def test_what_is_for_elsewhere_leaves_by_the_route_s_next_hop(
     datapath: Datapath, net: Addresses, packet: PacketBuilder
@@ -260,7 +293,7 @@ def test_a_pod_that_has_lost_its_address_is_not_served_any_more(
 
     result = datapath.pod_egress(request, pod=loser)
 
-    assert (result.verdict, result.packet) == (Verdict.PASS, request)
+    assert (result.verdict, result.drop_reason) == (Verdict.DROP, "PLAIT_FORGED_SOURCE")
 
 
 def test_a_reply_finds_its_way_again_when_there_was_no_route_for_a_while(

@@ -3,6 +3,7 @@
 import pytest
 
 from plait.core.api import Verdict
+from plait.core.testing.network import NODE
 from plait.testing import (
     Addresses,
     Datapath,
@@ -35,7 +36,7 @@ def test_another_pod_does_not_reach_it(datapath: Datapath, net: Addresses) -> No
 
     result = datapath.pod_egress(request, pod=datapath.pods["intruder"])
 
-    assert (result.verdict, result.packet) == (Verdict.PASS, request)
+    assert (result.verdict, result.drop_reason) == (Verdict.DROP, "PLAIT_FORGED_SOURCE")
     assert datapath.flows() == before
 
 
@@ -45,12 +46,22 @@ def test_another_pod_cannot_answer_for_it(datapath: Datapath, net: Addresses) ->
 
     result = datapath.pod_egress(forged, pod=datapath.pods["intruder"])
 
-    assert (result.verdict, result.packet) == (Verdict.PASS, forged)
+    assert (result.verdict, result.drop_reason) == (Verdict.DROP, "PLAIT_FORGED_SOURCE")
     assert datapath.flows() == before
 
 
 def test_the_wire_does_not_reach_it(datapath: Datapath, net: Addresses) -> None:
     forged = answer(udp(src=net.client, dst=net.server))
+    before = datapath.flows()
+
+    result = datapath.netdev_ingress(forged)
+
+    assert (result.verdict, result.packet) == (Verdict.PASS, forged)
+    assert datapath.flows() == before
+
+
+def test_the_wire_does_not_speak_for_the_node(datapath: Datapath, net: Addresses) -> None:
+    forged = udp(src=NODE[net.server.version], dst=net.server)
     before = datapath.flows()
 
     result = datapath.netdev_ingress(forged)

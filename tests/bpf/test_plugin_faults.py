@@ -105,4 +105,4 @@ def test_a_loop_without_an_end_is_told_at_its_line(guard: Guard) -> None:
 
     assert "plugin guard: the kernel's verifier refused" in refusal.what
     assert "infinite loop" in refusal.what
-    assert refusal.at and refusal.at.line == 37
+    assert "while (bpf_get_prandom_u32() != 7)" in refusal.explain()

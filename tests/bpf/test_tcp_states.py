@@ -115,6 +115,15 @@ def test_a_reset_ends_it(established: Connection, flags: str) -> None:
     assert established.server(flags) == "CLOSE"
 
 
+def test_who_goes_on_has_not_sent_the_reset(established: Connection) -> None:
+    established.server("R")
+
+    assert established.client("A") == "CLOSE"
+    assert established.server("PA") == "PICKED_UP"
+    assert established.client("A") == "PICKED_UP"
+    assert established.server("A") == "ESTABLISHED"
+
+
 def test_a_refused_connection_has_ended(connection: Connection) -> None:
     connection.client("S")
 

@@ -1,5 +1,6 @@
 """The generated C, whole: what changes in it shows in review (pytest --update-golden)."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,10 @@ FOLDERS = {
 CASES = [case for case in cases() if case.name in FOLDERS]
 
 
+HEADER_LINE = re.compile(r'^#line \d+ (?="[^"]+\.h")', re.MULTILINE)
+OWN_LINE = re.compile(r'^#line (\d+) "([^"]+)\.c"$')
+
+
 def folder(case: Case) -> str:
     return FOLDERS[case.name]
 
@@ -24,7 +29,33 @@ def folder(case: Case) -> str:
 @pytest.mark.parametrize("case", CASES, ids=folder)
 def test_the_c_of_a_plan_is_as_it_was(case: Case, golden: Callable[[Path, str], None]) -> None:
     for program, source in render(case.plan).items():
-        golden(GOLDEN / folder(case) / f"{program}.c", source)
+        unnumbered = HEADER_LINE.sub("#line 1 ", source)  # every edit of a header moves them
+        golden(GOLDEN / folder(case) / f"{program}.c", unnumbered)
+
+
+@pytest.mark.parametrize("case", CASES, ids=folder)
+def test_a_call_stands_at_the_line_that_defines_its_fragment(case: Case) -> None:
+    for hook in case.plan.hooks:
+        lines = render(case.plan)[hook.hook].splitlines()
+
+        for step in hook.steps:
+            header = case.plan.folders[step.plugin] / step.fragment.header
+            at = lines.index(f'#line {step.line} "{step.plugin}/{step.fragment.header}"')
+            assert f" {step.fragment.function}(" in lines[at + 1]
+            assert f" {step.fragment.function}(plait_ctx" in _line(header, step.line)
+
+
+@pytest.mark.parametrize("case", CASES, ids=folder)
+def test_after_a_call_lines_count_as_they_stand(case: Case) -> None:
+    counted = [
+        (program, match[2], number + 1, int(match[1]))
+        for program, source in render(case.plan).items()
+        for number, line in enumerate(source.splitlines(), start=1)
+        if (match := OWN_LINE.match(line))
+    ]
+
+    assert counted
+    assert all((name, line) == (program, number) for program, name, number, line in counted)
 
 
 def test_there_is_no_golden_file_of_a_plan_that_there_is_not() -> None:
@@ -39,3 +70,7 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
     again = {case.name: case.plan for case in cases()}
 
     assert all(render(again[case.name]) == render(case.plan) for case in CASES)
+
+
+def _line(file: Path, number: int) -> str:
+    return file.read_text().splitlines()[number - 1]

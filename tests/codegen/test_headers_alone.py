@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.codegen.compile import compile_flags, find_compiler
+from plait.codegen.compile import LIBRARY, compile_flags, find_compiler
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = (ROOT / "plugins", ROOT / "tests" / "plugin_example")
@@ -14,7 +14,7 @@ HEADERS = sorted(header for folder in PLUGINS for header in folder.glob("*/bpf/*
 
 @pytest.mark.parametrize("header", HEADERS, ids=lambda header: header.name)
 def test_a_header_compiles_alone(header: Path) -> None:
-    flags = compile_flags([header.parent])
+    flags = compile_flags((LIBRARY, header.parent))
 
     run = subprocess.run(
         [find_compiler(), *flags, "-fsyntax-only", "-xc", "-"],

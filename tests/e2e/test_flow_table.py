@@ -71,6 +71,7 @@ def test_new_connections_find_room_once_the_flood_is_over(node: Node) -> None:
 def test_idle_flows_are_forgotten_and_busy_ones_are_not(node: Node) -> None:
     _flood(node.lab, 20)
     held = start(node.lab, "client", Held, SERVICE, "--count", "5", "--interval", "0.05")
+    node.wait_for(lambda: _established(node) == 2 * 5)
     start(node.lab, "client", Connected, SERVICE, "--seconds", "0.2").result()
     before = len(node.flows())
     assert before >= 2 * 20 + 2 * 5
@@ -80,11 +81,15 @@ def test_idle_flows_are_forgotten_and_busy_ones_are_not(node: Node) -> None:
         # A jiffy counts for a second and more: 30 s without an answer are over at once.
         collector.collect(generation.programs, generation.maps, 1)
 
-    after = node.flows()
+    after = len(node.flows())
+    assert _established(node) == 2 * 5
     kept = held.stop()
     assert (kept.reset, kept.stalled) == (0, 0)
-    assert len([flow for flow in after if flow.state == "ESTABLISHED"]) == 2 * 5
-    assert len(after) < before
+    assert after < before
+
+
+def _established(node: Node) -> int:
+    return sum(flow.state == "ESTABLISHED" for flow in node.flows())
 
 
 def _flood(lab: Lab, count: int) -> None:

@@ -124,6 +124,8 @@ def test_addresses_routes_and_neighbours_come_and_go(node: Path, events: Events)
     events.next(
         NeighbourChanged, address=ip_address("192.0.2.8"), mac="02:00:00:00:00:08", gone=False
     )
+    _ip(node, "neigh change 192.0.2.8 dev near nud failed")
+    events.next(NeighbourChanged, address=ip_address("192.0.2.8"), failed=True, mac=None)
 
 
 def test_an_event_is_reported_within_five_milliseconds(node: Path, events: Events) -> None:

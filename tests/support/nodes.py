@@ -214,6 +214,8 @@ class Node:
     def settled(self) -> Status:
         """What the agent says of itself once it has no more to do."""
         time.sleep(0.05)
+        published, log = self.paths.run / "agent.json", self._log
+        self.wait_for(lambda: published.stat().st_mtime_ns >= log.stat().st_mtime_ns)
         return self.status()
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:

@@ -317,3 +317,16 @@ def test_help_imports_no_heavy_library() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 
     assert ran.stderr.decode() == "\n"
+
+
+def test_c_that_cannot_be_written_is_a_problem_of_the_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "core").mkdir()
+    config = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+
+    with pytest.raises(SystemExit) as ended:
+        main(["render", "-c", str(config), "-o", str(tmp_path)])
+
+    assert ended.value.code == ExitStatus.SYSTEM
+    assert capsys.readouterr().err.startswith("the C cannot be written: [Errno 17] File exists")

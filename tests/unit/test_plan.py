@@ -28,7 +28,6 @@ from plait.core.api import (
 )
 from plait.core.plan.build import make_plan
 from plait.core.plan.digest import plan_hash
-from plait.core.plan.explain import describe
 from plait.core.plan.model import Plan, PluginUse
 
 V = TypeVar("V")
@@ -130,6 +129,17 @@ def test_hooks_that_nobody_uses_are_not_planned(node: Node) -> None:
     node.add("lb", fragments=(fragment("lb_one", hook=Hook.NETDEV_INGRESS),))
 
     assert [each.hook for each in node.plan().hooks] == [Hook.NETDEV_INGRESS]
+
+
+def test_no_plugin_is_named_as_the_framework_is(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.core = replace(node.core, headers=tmp_path / "library")
+    (tmp_path / "core").rename(tmp_path / "library")
+    node.add("core")
+
+    assert node.problems() == [
+        "a plugin is named 'core', as the framework's own part is; expected another name"
+    ]
 
 
 def test_a_plugins_fragments_are_given_its_flow_part(node: Node) -> None:
@@ -456,26 +466,3 @@ def test_the_hash_is_the_same_in_every_process() -> None:
     }
 
     assert len(hashes) == 1
-
-
-def test_a_plan_is_described(node: Node) -> None:
-    spec = MapSpec(name="lb_services", max_entries=1000, config_key="lb.capacity.services")
-    node.add("lb", fragments=(fragment("lb_one"),), maps=(spec,))
-    node.add("nat", fragments=(fragment("nat_one", stage=Stage.APPLY),))
-
-    text = describe(node.plan(), {"lb_services": 3 * 2**20})
-
-    assert text == (
-        "node a\n"
-        "\n"
-        "plugins\n"
-        "  lb   1  features.lb\n"
-        "  nat  1  features.nat\n"
-        "\n"
-        "hook pod_egress\n"
-        "  service  lb_one   lb: lb.h\n"
-        "  apply    nat_one  nat: nat.h\n"
-        "\n"
-        "maps\n"
-        "  lb_services  lb  1000 entries  3.0 MiB  lb.capacity.services\n"
-    )

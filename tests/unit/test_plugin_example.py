@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from plait.codegen.compile import find_compiler
 from plait.core.api import Entry, PlaitError
 from plait.core.config.load import load_config
 from plait.core.errors import Position
@@ -69,6 +70,19 @@ def test_its_fragments_are_in_the_generated_program(installed: Path, tmp_path: P
     assert '#include "quota.h"' in source
     assert "quota_look_up(ctx, pkt, flow, &parts->quota_flow)" in source
     assert "quota_spend(ctx, pkt, flow, &parts->quota_flow)" in source
+
+
+def test_what_is_rendered_compiles_by_itself_to_what_would_run(quota: Copy, tmp_path: Path) -> None:
+    out = tmp_path / "c"
+    verb = ("--plugins-dir", quota.folder.parent, "render", "-c", EXAMPLE / "plait.yaml", "-o", out)
+    for _ in range(2):  # a folder that was rendered to before will do
+        subprocess.run([sys.executable, "-m", "plait", *verb], check=True, capture_output=True)
+
+    clang = [find_compiler(), "@compile_flags.txt", "-c", "pod_egress.c"]
+    subprocess.run(clang, cwd=out, check=True)
+
+    compiled = quota.prepare().compiled.objects["pod_egress"]
+    assert (out / "pod_egress.o").read_bytes() == compiled
 
 
 def test_its_objects_become_entries_of_its_map(quota: Copy) -> None:
@@ -132,6 +146,32 @@ def test_c_that_does_not_compile_is_named_with_its_place(quota: Copy) -> None:
     what = "plugin 'quota' does not compile: no member named 'parrots' in 'struct quota_flow'"
     assert refused.value.what == what
     assert refused.value.at == Position(file=quota.header, line=line, column=8)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("quota_spend(plait_ctx *ctx", "quota_spend(int mode, plait_ctx *ctx", "too few arguments"),
+        ("quota_spend(plait_ctx *ctx", "quota_spend(struct quota_key *ctx", "incompatible pointer"),
+    ],
+    ids=["a-parameter-more", "another-parameter"],
+)
+def test_a_fragment_of_another_signature_is_named_where_it_is_defined(
+    quota: Copy, before: str, after: str, says: str
+) -> None:
+    line = quota.edit(quota.header, before, after)
+
+    with pytest.raises(PlaitError) as refused:
+        quota.prepare()
+
+    assert refused.value.what.startswith("plugin 'quota' does not compile: ")
+    assert says in refused.value.what
+    assert refused.value.expected == (
+        "expected a fragment, called as quota_spend(ctx, pkt, flow, &parts->quota_flow)"
+    )
+    assert refused.value.at == Position(
+        file=quota.header, line=line, column=len("static __always_inline int ") + 1, width=11
+    )
 
 
 def test_fragments_that_wait_for_each_other_are_named(quota: Copy) -> None:

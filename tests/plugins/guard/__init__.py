@@ -23,6 +23,7 @@ class GuardConfig:
     """The section `guard`."""
 
     strict: bool = setting(False, doc="drop what no flow can be made of")
+    tell: bool = setting(False, doc="tell the sender when a connection is refused")
 
 
 @hookimpl
@@ -37,7 +38,12 @@ def plait_contribute(config: Config) -> Contribution | None:
         return None
 
     policy = tuple(
-        Fragment(hook=hook, stage=Stage.POLICY, function="guard_policy", header="guard.h")
+        Fragment(
+            hook=hook,
+            stage=Stage.POLICY,
+            function="guard_reject" if guard.tell else "guard_drop",
+            header="guard.h",
+        )
         for hook in Hook
     )
     admit = Fragment(

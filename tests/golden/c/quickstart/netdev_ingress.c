@@ -8,6 +8,7 @@
 enum plait_reason {
 	PLAIT_REASON_PLAIT_FLOW_CLASH = 0x8f344b8d, /* core */
 	PLAIT_REASON_PLAIT_FLOW_TABLE_FULL = 0x866fae04, /* core */
+	PLAIT_REASON_PLAIT_FORGED_SOURCE = 0x8f7dab12, /* core */
 	PLAIT_REASON_PLAIT_HOPS_EXCEEDED = 0x13d8cc79, /* core */
 	PLAIT_REASON_PLAIT_TOO_BIG = 0x3f024c77, /* core */
 	PLAIT_REASON_LB_NO_BACKEND = 0x3fcf9ce5, /* lb */
@@ -54,7 +55,9 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	int verdict = PLAIT_NEXT;
 
 	if (verdict == PLAIT_NEXT)
+#line 1 "routing/routing.h"
 		verdict = routing_from_wire(ctx, pkt, flow); /* route: routing */
+#line 61 "netdev_ingress.c"
 	return verdict;
 }
 
@@ -74,9 +77,10 @@ static __always_inline __u32 plait_zone(plait_ctx *ctx)
 	return PLAIT_ZONE_OUTSIDE;
 }
 
-static __always_inline bool plait_owns(struct plait_pkt *pkt)
+static __always_inline int plait_begin(struct plait_pkt *pkt)
 {
-	return !plait_endpoint(&pkt->saddr); /* a pod's address does not come from there */
+	/* Neither a pod's address comes from there nor the node's own. */
+	return plait_endpoint(&pkt->saddr) || plait_is_local(&pkt->saddr) ? PLAIT_SKIP : PLAIT_NEXT;
 }
 
 #define PLAIT_FAMILY 4

@@ -9,6 +9,7 @@
 enum plait_reason {
 	PLAIT_REASON_PLAIT_FLOW_CLASH = 0x8f344b8d, /* core */
 	PLAIT_REASON_PLAIT_FLOW_TABLE_FULL = 0x866fae04, /* core */
+	PLAIT_REASON_PLAIT_FORGED_SOURCE = 0x8f7dab12, /* core */
 	PLAIT_REASON_PLAIT_HOPS_EXCEEDED = 0x13d8cc79, /* core */
 	PLAIT_REASON_PLAIT_TOO_BIG = 0x3f024c77, /* core */
 	PLAIT_REASON_LB_NO_BACKEND = 0x3fcf9ce5, /* lb */
@@ -40,7 +41,9 @@ static __always_inline int plait_stages_service(plait_ctx *ctx, struct plait_pkt
 	int verdict = PLAIT_NEXT;
 
 	if (verdict == PLAIT_NEXT)
+#line 1 "lb/lb.h"
 		verdict = lb_service(ctx, pkt, flow, &parts->lb_flow); /* service: lb */
+#line 47 "pod_egress.c"
 	return verdict;
 }
 
@@ -58,7 +61,9 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	int verdict = PLAIT_NEXT;
 
 	if (verdict == PLAIT_NEXT)
+#line 1 "routing/routing.h"
 		verdict = routing_from_pod(ctx, pkt, flow); /* route: routing */
+#line 67 "pod_egress.c"
 	return verdict;
 }
 
@@ -78,11 +83,13 @@ static __always_inline __u32 plait_zone(plait_ctx *ctx)
 	return ctx->ifindex;
 }
 
-static __always_inline bool plait_owns(struct plait_pkt *pkt)
+static __always_inline int plait_begin(struct plait_pkt *pkt)
 {
 	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->saddr);
 
-	return endpoint && endpoint->ifindex == pkt->ifindex;
+	if (endpoint && endpoint->ifindex == pkt->ifindex)
+		return PLAIT_NEXT;
+	return endpoint ? plait_drop(pkt, PLAIT_FORGED_SOURCE) : PLAIT_SKIP;
 }
 
 #define PLAIT_FAMILY 4

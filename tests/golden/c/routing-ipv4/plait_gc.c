@@ -5,6 +5,7 @@
 enum plait_reason {
 	PLAIT_REASON_PLAIT_FLOW_CLASH = 0x8f344b8d, /* core */
 	PLAIT_REASON_PLAIT_FLOW_TABLE_FULL = 0x866fae04, /* core */
+	PLAIT_REASON_PLAIT_FORGED_SOURCE = 0x8f7dab12, /* core */
 	PLAIT_REASON_PLAIT_HOPS_EXCEEDED = 0x13d8cc79, /* core */
 	PLAIT_REASON_PLAIT_TOO_BIG = 0x3f024c77, /* core */
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */

@@ -8,6 +8,7 @@
 enum plait_reason {
 	PLAIT_REASON_PLAIT_FLOW_CLASH = 0x8f344b8d, /* core */
 	PLAIT_REASON_PLAIT_FLOW_TABLE_FULL = 0x866fae04, /* core */
+	PLAIT_REASON_PLAIT_FORGED_SOURCE = 0x8f7dab12, /* core */
 	PLAIT_REASON_PLAIT_HOPS_EXCEEDED = 0x13d8cc79, /* core */
 	PLAIT_REASON_PLAIT_TOO_BIG = 0x3f024c77, /* core */
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */
@@ -49,7 +50,9 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	int verdict = PLAIT_NEXT;
 
 	if (verdict == PLAIT_NEXT)
+#line 1 "routing/routing.h"
 		verdict = routing_from_host(ctx, pkt, flow); /* route: routing */
+#line 56 "pod_ingress.c"
 	return verdict;
 }
 
@@ -69,11 +72,13 @@ static __always_inline __u32 plait_zone(plait_ctx *ctx)
 	return PLAIT_ZONE_HOST;
 }
 
-static __always_inline bool plait_owns(struct plait_pkt *pkt)
+static __always_inline int plait_begin(struct plait_pkt *pkt)
 {
 	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
 
-	return endpoint && endpoint->ifindex == pkt->ifindex;
+	if (endpoint && endpoint->ifindex == pkt->ifindex)
+		return PLAIT_NEXT;
+	return PLAIT_SKIP;
 }
 
 #define PLAIT_FAMILY 4

@@ -30,11 +30,21 @@ static __always_inline int guard_admit(plait_ctx *ctx, struct plait_pkt *pkt,
 	return pkt->kind == PLAIT_PACKET_OTHER ? plait_drop(pkt, GUARD_NO_FLOW) : PLAIT_NEXT;
 }
 
-static __always_inline int guard_policy(plait_ctx *ctx, struct plait_pkt *pkt,
-					struct plait_flow *flow)
+static __always_inline bool guard_refuses(const struct plait_pkt *pkt)
 {
 	struct guard_key key = { .addr = pkt->daddr };
 
-	return bpf_map_lookup_elem(&guard_refused, &key) ? plait_drop(pkt, GUARD_REFUSED) :
-							   PLAIT_NEXT;
+	return bpf_map_lookup_elem(&guard_refused, &key);
+}
+
+static __always_inline int guard_drop(plait_ctx *ctx, struct plait_pkt *pkt,
+				      struct plait_flow *flow)
+{
+	return guard_refuses(pkt) ? plait_drop(pkt, GUARD_REFUSED) : PLAIT_NEXT;
+}
+
+static __always_inline int guard_reject(plait_ctx *ctx, struct plait_pkt *pkt,
+					struct plait_flow *flow)
+{
+	return guard_refuses(pkt) ? plait_reject(pkt, GUARD_REFUSED) : PLAIT_NEXT;
 }

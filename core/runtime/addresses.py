@@ -1,0 +1,40 @@
+"""The node's own addresses, told to the datapath."""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+from plait.codegen.codec import Codec
+from plait.core.kernel.maps import Map
+from plait.core.objects.model import Address
+from plait.core.plan.core import LOCALS, NODES
+
+_DUMMY_ADDRESS = IPv4Address("192.0.0.8")
+"""Of a router without an address of its own (RFC 7600, section 4.8)."""
+
+
+def write(maps: Mapping[str, Map], by_device: Mapping[str, Iterable[Address]]) -> None:
+    """Those by which this node speaks as a router, the first of each family; and all of them.
+
+    Of more than the map has room for, the last are left out.
+    """
+    own = [address for each in by_device.values() for address in each]
+    _, router = maps[NODES].codecs()
+    maps[NODES].update(bytes(4), _router(router, own))
+
+    known = maps[LOCALS]
+    key, value = known.codecs()
+    wanted = [key.encode({"addr": each}) for each in own[: known.info.max_entries]]
+    known.delete_many({each for each, _ in known.items()} - set(wanted))
+    known.update_many((each, value.encode({"unused": 0})) for each in wanted)
+
+
+def _router(value: Codec, own: Iterable[Address]) -> bytes:
+    first: dict[int, Address] = {}
+    for address in own:
+        first.setdefault(address.version, address)
+    return value.encode(
+        {
+            "addr4": first.get(4, _DUMMY_ADDRESS),
+            "addr6": first.get(6, IPv6Address(0)),  # then it does not speak
+        }
+    )

@@ -1,0 +1,107 @@
+"""What `plait plan` shows: the text, and the JSON that has all of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from plait.core.cli.plan import describe
+from plait.core.plan.diff import Effect, KeyChange
+from plait.core.runtime.preview import (
+    Change,
+    HookPreview,
+    MapPreview,
+    PlacePreview,
+    PluginPreview,
+    Preview,
+    ProgramPreview,
+    StepPreview,
+    SysctlPreview,
+)
+
+JSON_PAGE = Path(__file__).parents[2] / "docs" / "json.md"
+
+STEP = StepPreview(stage="service", function="lb_one", plugin="lb", header="lb.h", line=12)
+SERVICES = MapPreview(
+    name="lb_services",
+    change="migrated",
+    plugin="lb",
+    entries=1000,
+    bytes=3 * 2**20,
+    key="lb.capacity.services",
+)
+PREVIEW = Preview(
+    node="a",
+    running=3,
+    effect=Effect.MAP_MIGRATION,
+    plugins=(PluginPreview(name="lb", version="2", running="1", features=("lb",)),),
+    hooks=(HookPreview(hook="pod_egress", steps=(STEP,)),),
+    programs=(
+        ProgramPreview(name="pod_egress", change=Change.SWAPPED, instructions=81, walked=164),
+        ProgramPreview(name="pod_ingress", change=Change.GONE),
+    ),
+    maps=(SERVICES, MapPreview(name="nat_ports", change=Change.GONE)),
+    bytes=3 * 2**20,
+    places=(
+        PlacePreview(device="eth0", hook="pod_egress", mechanism="tcx", change=Change.SWAPPED),
+    ),
+    sysctls=(SysctlPreview(path="net/ipv4/ip_forward", before="0", after="1"),),
+    keys=(
+        KeyChange(key="features.nat", before="on", after="-", effect=Effect.PROGRAM_SWAP),
+        KeyChange(key="lb.size", before="1", after="2", effect=None),
+    ),
+    verifier_seconds=0.25,
+    warnings=("the disk is full",),
+)
+
+
+def test_a_preview_as_text() -> None:
+    assert (
+        "\n".join(describe(PREVIEW))
+        == """\
+node a
+
+plugins
+  lb  2  features.lb  1 runs
+
+hook pod_egress
+  service  lb_one  lb: lb.h:12
+
+programs
+  pod_egress   swapped      81 instructions  the verifier walked 164
+  pod_ingress  gone
+  verified and loaded in 250 ms
+
+maps
+  lb_services  lb      1000 entries     3.0 MiB  migrated  lb.capacity.services
+  nat_ports                                      gone
+  3.0 MiB when they are full
+
+devices
+  eth0  pod_egress  tcx  swapped
+
+kernel settings
+  net/ipv4/ip_forward: 0 -> 1
+
+against generation 3, which runs: map migration
+  features.nat: on -> -  (program swap)
+  lb.size: 1 -> 2  (not alone)"""
+    )
+
+
+def test_every_key_of_the_json_is_documented_and_no_other() -> None:
+    documented = re.findall(r"^\| `([^`]+)` \|", JSON_PAGE.read_text(), re.MULTILINE)
+
+    assert documented == list(dict.fromkeys(_paths(json.loads(json.dumps(PREVIEW.plain())))))
+
+
+def _paths(value: object, path: str = "") -> Iterator[str]:
+    """Where values are in JSON: `hooks[].steps[].stage`."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _paths(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _paths(inner, f"{path}[]")
+    else:
+        yield path
