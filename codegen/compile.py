@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plait.core.errors import PlaitError, Position, SystemProblem, raise_all
+from plait.core.kernel.verifier import stack_advice
 
 LIBRARY = Path(__file__).parent / "bpf"
 """The C library that every program includes; its owner is 'core'."""
@@ -38,6 +39,9 @@ _MESSAGE = re.compile(
 _CALL = re.compile(  # of a fragment, as the template writes it
     r'^#line (?P<line>\d+) "(?P<file>[^"]+)"\n\s*verdict = (?P<call>.*\));', re.MULTILINE
 )
+
+
+_STACK = "BPF stack limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +151,9 @@ def _compile(compiler: str, name: str, source: str, folders: Mapping[str, Path])
 
 
 def _explain(name: str, source: str, messages: str, folders: Mapping[str, Path]) -> PlaitError:
+    if _STACK in messages:
+        expected, hint = stack_advice(folders)
+        return PlaitError(f"program {name} needs too much stack", expected=expected, hint=hint)
     match = next(filter(None, map(_MESSAGE.match, messages.splitlines())), None)
     if match is None:
         return SystemProblem(f"clang failed on {name}: {messages.strip() or 'no message'}")

@@ -62,8 +62,10 @@ class PlaitError(Exception):
         lines = [str(self)]
         source = _source_line(self.at)
         if self.at and source is not None:
-            lines.append(f"{self.at.line:>6} | {source}")
-            caret = " " * (self.at.column - 1) + "^" * self.at.width
+            excerpt, before = _excerpt(source, self.at.column)
+            width = min(self.at.width, max(len(excerpt) - before, 1))
+            lines.append(f"{self.at.line:>6} | {excerpt}")
+            caret = " " * before + "^" * width
             lines.append(f"       | {caret}" + (f" {self.hint}" if self.hint else ""))
         elif self.hint:
             lines.append(f"  hint: {self.hint}")
@@ -98,6 +100,26 @@ def raise_all(errors: Iterable[PlaitError]) -> None:
         raise found[0]
     if found:
         raise Problems(found)
+
+
+SHOWN = 100
+"""Characters of a line or of a value that a message quotes at most."""
+
+_CUT = "..."
+
+
+def brief(text: str) -> str:
+    """A value as a message quotes it: all of it, or how it begins."""
+    return text if len(text) <= SHOWN else text[: SHOWN - len(_CUT)] + _CUT
+
+
+def _excerpt(line: str, column: int) -> tuple[str, int]:
+    """What is shown of a line, and how many characters of that come before `column`."""
+    shown = "".join(each if each.isprintable() else " " for each in line)
+    start = max(column - 1 - SHOWN // 2, 0) if len(line) > SHOWN else 0
+    end = start + SHOWN
+    left, right = _CUT if start else "", _CUT if end < len(line) else ""
+    return left + shown[start:end] + right, len(left) + column - 1 - start
 
 
 def _source_line(at: Position | None) -> str | None:

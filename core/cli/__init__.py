@@ -1,5 +1,7 @@
 """The `plait` command: one module of this package per verb, and the verbs that plugins add."""
 
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,9 +13,14 @@ from typing import cast
 import click
 
 from plait.core.cli.context import DEFAULT_PLUGINS, Context, instance_name
-from plait.core.errors import ExitStatus, PlaitError
+from plait.core.errors import ExitStatus, PlaitError, SystemProblem
 
 _NOT_VERBS = {"context"}
+
+_MACHINE = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+) | {errno.ENOTDIR, errno.EISDIR}
+"""Errors of the system that tell of no bug: the user can do something about them."""
 
 
 class _Verbs(click.Group):
@@ -64,9 +71,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PlaitError as error:
         click.echo(error.explain(), err=True)
         sys.exit(error.exit_status)
-    except Exception:  # a bug: keep its traceback, but not Python's exit status, which is BAD_INPUT
-        traceback.print_exc()
+    except Exception as error:
+        if isinstance(error, OSError) and (problem := _of_the_machine(error)):
+            click.echo(problem.explain(), err=True)
+        else:  # a bug: keep its traceback, but not Python's exit status, which is BAD_INPUT
+            traceback.print_exc()
         sys.exit(ExitStatus.SYSTEM)
+
+
+def _of_the_machine(error: OSError) -> SystemProblem | None:
+    """What a user is told of an error of the system, or None when it is a bug.
+
+    What is forbidden to one who may do everything, and is no file, was asked for wrongly.
+    """
+    from plait.core.kernel.features import how_to_be_privileged, privileged
+
+    if error.errno not in _MACHINE or (error.filename is None and privileged()):
+        return None
+    why = os.strerror(error.errno)
+    if error.strerror not in (None, why):
+        why += f" ({error.strerror})"
+    hint = how_to_be_privileged() if isinstance(error, PermissionError) else None
+    return SystemProblem(f"{error.filename}: {why}" if error.filename else why, hint=hint)
 
 
 def _own_verbs() -> list[str]:

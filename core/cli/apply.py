@@ -31,7 +31,7 @@ def command(context: Context, config: Path, as_json: bool) -> None:
     with held(paths):
         node = Node(paths, context.load_plugins())
         applied = node.apply(config)
-    for warning in applied.warnings:
+    for warning in (*applied.warnings, *node.warnings):
         click.echo(f"warning: {warning}", err=True)
     state = node.datapath.state
     number = state.generation if state else 0

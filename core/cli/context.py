@@ -35,14 +35,13 @@ class Context:
 
     def kernel(self) -> "Mapping[str, bool]":
         """What this kernel can do; without the privilege to ask, everything is assumed."""
-        from plait.core.api.contract import KernelFeature
         from plait.core.errors import SystemProblem
         from plait.core.kernel.features import check_machine, probe
 
         try:
             check_machine()
         except SystemProblem:
-            return {feature.value: True for feature in KernelFeature}
+            return any_kernel()
         return probe()
 
     def load_plugins(self) -> "Plugins":
@@ -56,6 +55,13 @@ class Context:
         from plait.core.config.load import load_config
 
         return load_config(path, self.load_plugins().features())
+
+
+def any_kernel() -> "Mapping[str, bool]":
+    """A kernel that can do everything, for what may run elsewhere."""
+    from plait.core.api.contract import KernelFeature
+
+    return {feature.value: True for feature in KernelFeature}
 
 
 pass_context = click.make_pass_decorator(Context)

@@ -4,6 +4,11 @@ import click
 
 from plait.core.cli.context import Context, pass_context
 
+_PURGE = (
+    "Also remove what outlives a reboot: the objects of `plait endpoint add`. The interfaces that "
+    "it made stay; to remove both, `plait endpoint del` comes first."
+)
+
 
 @click.command(
     epilog="""\b
@@ -12,7 +17,7 @@ Examples:
   plait detach --purge
 """
 )
-@click.option("--purge", is_flag=True, help="Also remove state that outlives a reboot.")
+@click.option("--purge", is_flag=True, help=_PURGE)
 @pass_context
 def command(context: Context, purge: bool) -> None:
     """Take all programs off the devices, and undo settings.

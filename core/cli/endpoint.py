@@ -4,12 +4,16 @@ import json
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from plait.core.cli.context import DEFAULT_CONFIG, Context, json_option, pass_context
 from plait.core.endpoints.objects import default_folder, read_all
 from plait.core.objects.model import Address, Endpoint
+
+if TYPE_CHECKING:
+    from plait.core.endpoints.addresses import Network
 
 
 @click.group(
@@ -26,7 +30,13 @@ def command() -> None:
     """Workloads of this node."""
 
 
-@command.command()
+@command.command(
+    epilog="""\b
+Examples:
+  plait endpoint add web-1 --netns /run/netns/web-1 --label app=web --label tier=front
+  plait endpoint add db --netns /proc/4711/ns/net --ip 10.244.1.20 --ip fd00:10:244:1::20
+"""
+)
 @click.argument("name")
 @click.option(
     "--netns",
@@ -40,10 +50,9 @@ def command() -> None:
 @click.option(
     "-c",
     "--config",
-    default=DEFAULT_CONFIG,
-    show_default=True,
     type=click.Path(path_type=Path),
-    help="Where node.podCIDRs are, which addresses are chosen from.",
+    help="Where node.podCIDRs are, which addresses are chosen from. Default: the config that runs, "
+    f"else {DEFAULT_CONFIG}.",
 )
 @pass_context
 def add(
@@ -54,7 +63,7 @@ def add(
     labels: tuple[str, ...],
     ips: tuple[str, ...],
     mtu: int,
-    config: Path,
+    config: Path | None,
 ) -> None:
     """Join a network namespace to the node, as the workload NAME. Repeatable."""
     from plait.core.endpoints.join import join
@@ -64,14 +73,20 @@ def add(
         netns=netns,
         folder=default_folder(context.instance),
         addresses=_addresses(ips),
-        networks=() if ips else context.load_config(config).node.pod_cidrs,
+        networks=() if ips else _networks(context, config),
         labels=dict(_pair(label) for label in labels),
         mtu=mtu,
     )
     click.echo(_line(endpoint))
 
 
-@command.command("del")
+@command.command(
+    "del",
+    epilog="""\b
+Examples:
+  plait endpoint del web-1
+""",
+)
 @click.argument("name")
 @pass_context
 def delete(context: Context, name: str) -> None:
@@ -81,7 +96,14 @@ def delete(context: Context, name: str) -> None:
     leave(name, folder=default_folder(context.instance))
 
 
-@command.command("list")
+@command.command(
+    "list",
+    epilog="""\b
+Examples:
+  plait endpoint list
+  plait endpoint list --json | jq -r '.[].addresses[]'
+""",
+)
 @json_option
 @pass_context
 def list_endpoints(context: Context, as_json: bool) -> None:
@@ -92,6 +114,16 @@ def list_endpoints(context: Context, as_json: bool) -> None:
         return
     for endpoint in endpoints:
         click.echo(_line(endpoint))
+
+
+def _networks(context: Context, config: Path | None) -> "Sequence[Network]":
+    """The node's podCIDRs, as `config` or the config that runs says."""
+    from plait.core.kernel.pins import Paths
+    from plait.core.runtime.state import State
+
+    state = State.read(Paths.of(context.instance).run)
+    running = Path(state.config) if state else DEFAULT_CONFIG
+    return context.load_config(config or running).node.pod_cidrs
 
 
 def _addresses(texts: Iterable[str]) -> Sequence[Address]:

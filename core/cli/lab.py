@@ -25,7 +25,12 @@ def command() -> None:
     """Labs: hosts, wires and pods made of network namespaces."""
 
 
-@command.command()
+@command.command(
+    epilog="""\b
+Examples:
+  plait lab up configs/labs/quickstart.yaml
+"""
+)
 @click.argument("file", type=click.Path(path_type=Path))
 def up(file: Path) -> None:
     """Build the lab in FILE; repeated, it puts right what is missing."""
@@ -36,7 +41,15 @@ def up(file: Path) -> None:
     click.echo(f"lab {lab.name} is up: {', '.join([*lab.hosts, *lab.pods])}")
 
 
-@command.command("exec", context_settings={"ignore_unknown_options": True})
+@command.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True},
+    epilog="""\b
+Examples:
+  plait lab exec client -- ping -c 3 10.244.2.11
+  plait lab exec --lab quickstart node-a -- plait --instance quickstart-node-a status
+""",
+)
 @lab_option
 @click.argument("where", metavar="HOST|POD")
 @click.argument("words", metavar="-- COMMAND...", nargs=-1, required=True)
@@ -48,7 +61,13 @@ def run(name: str | None, where: str, words: tuple[str, ...]) -> None:
     os.execvp(line[0], line)
 
 
-@command.command()
+@command.command(
+    epilog="""\b
+Examples:
+  plait lab status
+  plait lab status --json | jq -r '.[].hosts[].namespace'
+"""
+)
 @json_option
 def status(as_json: bool) -> None:
     """Show the labs that are up: hosts, pods, addresses, instances."""
@@ -69,7 +88,13 @@ def status(as_json: bool) -> None:
         click.echo("no lab is up")
 
 
-@command.command()
+@command.command(
+    epilog="""\b
+Examples:
+  plait lab down
+  plait lab down quickstart
+"""
+)
 @click.argument("name", required=False)
 def down(name: str | None) -> None:
     """Take the lab NAME down, with every process in it; without NAME, the one that is up."""

@@ -7,7 +7,12 @@ import click
 from plait.core.cli.context import Context, json_option, pass_context
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  plait plugin list
+"""
+)
 def command() -> None:
     """Plugins that are installed."""
 

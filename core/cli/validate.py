@@ -1,12 +1,17 @@
 """`plait validate`: is this config right? Every problem at once, each with its place."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from plait.core.cli.context import Context, config_option, json_option, pass_context
+from plait.core.cli.context import Context, any_kernel, config_option, json_option, pass_context
 from plait.core.errors import PlaitError, Problems
+
+if TYPE_CHECKING:
+    from plait.core.config.model import Config
 
 
 @click.command(
@@ -21,22 +26,52 @@ Examples:
 @json_option
 @pass_context
 def command(context: Context, config: Path, as_json: bool) -> None:
-    """Check a config, and touch nothing."""
+    """Check a config, and touch nothing.
+
+    It may be the config of another machine: an interface that this one lacks is a warning.
+    """
     try:
-        sections = context.load_config(config).sections
+        checked = _check(context, config)
     except PlaitError as error:
         if not as_json:
             raise
-        click.echo(json.dumps({"valid": False, "problems": _problems(error)}, indent=2))
+        problems = error.errors if isinstance(error, Problems) else (error,)
+        answer = {"valid": False, "problems": _plain(problems), "warnings": []}
+        click.echo(json.dumps(answer, indent=2))
         raise SystemExit(error.exit_status) from None
+    warnings = _warnings(checked)
     if as_json:
-        click.echo(json.dumps({"valid": True, "problems": []}, indent=2))
-    else:
-        click.echo(f"{config}: valid; features: {', '.join(sections) or 'none'}")
+        answer = {"valid": True, "problems": [], "warnings": _plain(warnings)}
+        click.echo(json.dumps(answer, indent=2))
+        return
+    for warning in warnings:
+        click.echo(f"warning: {warning.explain()}", err=True)
+    click.echo(f"{config}: valid; features: {', '.join(checked.sections)}")
 
 
-def _problems(error: PlaitError) -> list[dict[str, object]]:
-    errors = error.errors if isinstance(error, Problems) else (error,)
+def _check(context: Context, path: Path) -> "Config":
+    """The config, of which a plan can be made, too, on a kernel that has what it takes."""
+    from plait.core.config.load import load_config
+    from plait.core.pipeline import plan_config
+
+    plugins = context.load_plugins()
+    config = load_config(path, plugins.features())
+    plan_config(config, plugins, any_kernel())
+    return config
+
+
+def _warnings(config: "Config") -> tuple[PlaitError, ...]:
+    """What is wrong with it on this machine."""
+    if not config.node.devices:
+        return ()
+
+    from plait.core.endpoints.links import links
+    from plait.core.runtime.devices import missing_devices
+
+    return tuple(missing_devices(config, {link.name for link in links()}))
+
+
+def _plain(errors: Iterable[PlaitError]) -> list[dict[str, object]]:
     return [
         {
             "file": str(each.at.file) if each.at else None,

@@ -12,8 +12,7 @@ from plait.core.config.problems import check, key_name
 from plait.core.config.schema import composed_schema
 from plait.core.config.settings import build
 from plait.core.config.sources import Sources, read_sources
-from plait.core.config.yaml import DataPath
-from plait.core.errors import PlaitError, Position, raise_all
+from plait.core.errors import PlaitError, raise_all
 
 
 def load_config(path: Path, features: Sequence[Feature]) -> Config:
@@ -29,15 +28,10 @@ def load_config(path: Path, features: Sequence[Feature]) -> Config:
     return _build(data, features, sources, folder.absolute())
 
 
-def locate(path: Path, key: DataPath) -> Position:
-    """Where a key's value stands in the config at `path`, for what only the machine can refuse."""
-    return read_sources(path).locate(key)
-
-
 def _build(data: Any, features: Sequence[Feature], sources: Sources, folder: Path) -> Config:
     """The config from data that the schema accepts. The only `Any` there is: YAML, just checked."""
     node = build(NodeConfig, data["node"])
-    problems = list(_overlaps(node.pod_cidrs, sources))
+    problems = [*_twins(node.devices or (), sources), *_overlaps(node.pod_cidrs, sources)]
     sections: dict[str, object] = {}
     given = data.get("features") or {}
     for feature in features:
@@ -49,7 +43,19 @@ def _build(data: Any, features: Sequence[Feature], sources: Sources, folder: Pat
                 problems.append(PlaitError(f"{feature.key}: {error}", at=at))
     raise_all(problems)
     objects = tuple(folder / path for path in data.get("objects", []))
-    return Config(node=node, objects=objects, sections=sections)
+    return Config(node=node, objects=objects, sections=sections, sources=sources)
+
+
+def _twins(devices: Sequence[str], sources: Sources) -> Iterator[PlaitError]:
+    for number, name in enumerate(devices):
+        first = devices.index(name)
+        if first < number:
+            yield PlaitError(
+                f"node.devices names {name} twice",
+                at=sources.locate(("node", "devices", number)),
+                expected=f"the other is at {sources.locate(('node', 'devices', first))}",
+                hint="keep one of the two",
+            )
 
 
 def _overlaps(

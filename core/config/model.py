@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from plait.core.config.settings import setting
+from plait.core.config.sources import Sources
+from plait.core.config.yaml import DataPath
+from plait.core.errors import Position
 
 Section = TypeVar("Section")
 
@@ -65,11 +68,19 @@ class NodeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A validated config. `sections` holds one frozen dataclass per configured feature."""
+    """A validated config. `sections` holds one frozen dataclass per configured feature.
+
+    `sources` are the files that say so, if any do; they do not count as content.
+    """
 
     node: NodeConfig
     objects: tuple[Path, ...] = ()
     sections: Mapping[str, object] = field(default_factory=dict)
+    sources: Sources | None = field(default=None, compare=False, repr=False)
+
+    def locate(self, path: DataPath, *, key: bool = False) -> Position | None:
+        """Where a value is written (its key, with `key`), for what only others can refuse."""
+        return self.sources.locate(path, key=key) if self.sources else None
 
     def section(self, kind: type[Section]) -> Section | None:
         """The section that is a `kind`, or None when the feature is not configured."""

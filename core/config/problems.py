@@ -1,6 +1,7 @@
 """What a schema refuses, in words for people: the key, what it is, what it should be."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_network
 from typing import cast
@@ -12,7 +13,10 @@ from plait.core.config.settings import Schema
 from plait.core.config.sources import Sources
 from plait.core.config.text import FORMATS
 from plait.core.config.yaml import DataPath
-from plait.core.errors import PlaitError, raise_all
+from plait.core.errors import PlaitError, brief, raise_all
+
+_UNQUOTED = re.compile(r"-?\d+|true|false")
+"""Text that was meant to be a number, true or false."""
 
 
 def check(data: object, schema: Schema, sources: Sources) -> None:
@@ -158,18 +162,20 @@ def _shown(value: object) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return f"'{value}'"
+            return f"'{brief(value)}'"
         case list():
             return "a list"
         case dict():
             return "a mapping of keys"
         case _:
-            return str(value)
+            return brief(str(value))
 
 
 def _value_hint(value: object, schema: Schema) -> str | None:
     if not isinstance(value, str):
         return None
+    if schema.get("type") in ("integer", "boolean") and _UNQUOTED.fullmatch(value):
+        return f"write {value}, without quotes"
     if "enum" in schema:
         return nearest(value, schema["enum"])
     if schema.get("format", "").endswith("network"):

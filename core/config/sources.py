@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plait.core.config.yaml import DataPath, load, locate
+from plait.core.config.yaml import DataPath, load, locate, read_text
 from plait.core.errors import PlaitError, Position, raise_all
 
 
@@ -42,18 +42,19 @@ class Sources:
 
 def read_sources(path: Path) -> Sources:
     """The config file at `path`, or every `*.yaml` of the folder, in the order of their names."""
-    try:
-        files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
-        texts = [(file, file.read_text(encoding="utf-8")) for file in files]
-    except OSError as error:
-        raise PlaitError(f"cannot read {error.filename}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PlaitError(f"cannot read {path}: not UTF-8 text ({error.reason})") from error
-    if not texts:
+    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    if not files:
         raise PlaitError(f"{path} holds no config", expected="expected files named *.yaml")
-    return Sources(
-        files=tuple(Source(file=file, text=text, data=load(text, file)) for file, text in texts)
-    )
+    read: list[Source] = []
+    problems: list[PlaitError] = []
+    for file in files:
+        try:
+            text = read_text(file)
+            read.append(Source(file=file, text=text, data=load(text, file)))
+        except PlaitError as error:
+            problems.append(error)
+    raise_all(problems)
+    return Sources(files=tuple(read))
 
 
 def _merge(whole: object, data: object, path: DataPath, clashes: list[DataPath]) -> object:

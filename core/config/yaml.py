@@ -18,6 +18,18 @@ DataPath = tuple[str | int, ...]
 """The keys and list indexes (from 0) that lead from a document's top to a value."""
 
 
+def read_text(file: Path) -> str:
+    """What is in `file`. Raises `PlaitError` when it cannot be read, or is no UTF-8 text."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PlaitError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        what = f"this line is not UTF-8 text: {error.reason}"
+        raise PlaitError(what, at=Position(file=file, line=line)) from error
+
+
 def load(text: str, file: Path, *, first_line: int = 1) -> object:
     """The one document in `text` as dicts, lists, str, int, float, bool and None.
 
@@ -189,10 +201,7 @@ def _refuse_twins(node: yaml.MappingNode) -> None:
 
 def _refusal(error: yaml.YAMLError, text: str, file: Path, first_line: int) -> PlaitError:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        at = Position(file=file, line=mark.line + first_line, column=mark.column + 1)
-        what = ", ".join(part for part in (error.problem, error.context) if part)
-        return PlaitError(what, at=at)
+        return _at_its_mark(error, error.problem_mark, text, file, first_line)
     if isinstance(error, ReaderError):
         before = text.encode()[: error.position].decode(errors="ignore")
         at = Position(
@@ -202,6 +211,58 @@ def _refusal(error: yaml.YAMLError, text: str, file: Path, first_line: int) -> P
         )
         return PlaitError(error.reason, at=at)
     return PlaitError(str(error), at=Position(file=file, line=first_line))
+
+
+_MEANINGS = (
+    ("\t", "a tab stands where lines are indented", "indent with spaces"),
+    ("cannot start any token", "text cannot begin with '{char}'", "put it in quotes"),
+    ("undefined alias", "nothing before this is named so", "put text that begins with * in quotes"),
+    ("a constructor for", "the tag {tag} means nothing here", "write the value without it"),
+    ("unhashable key", "a list or a mapping cannot be a key", "put text with brackets in quotes"),
+    ("another document", "a second document begins here", "remove the `---`, or use two files"),
+    (
+        "mapping values are not allowed",
+        "no key can stand here: it is indented too far, or follows another on its line",
+        "put text that holds a colon in quotes",
+    ),
+    ("unexpected end of stream", "this quote is not closed", "close it"),
+    (
+        "did not find expected key",
+        "this is no key of the mapping that begins in line {begin}",
+        "indent it as the keys before, or put the text before it in quotes",
+    ),
+    (
+        "did not find expected '-'",
+        "this is no item of the list that begins in line {begin}",
+        "indent it as the items before, and begin it with '- '",
+    ),
+    (
+        "did not find expected ','",
+        "the brackets that open in line {begin} are not closed",
+        "close them, or put a comma before",
+    ),
+)
+"""What libyaml's words stand for, and what to do about it."""
+
+
+def _at_its_mark(
+    error: yaml.MarkedYAMLError, mark: yaml.Mark, text: str, file: Path, first_line: int
+) -> PlaitError:
+    """What the parser says, in words that tell what to write instead where there are some."""
+    said = error.problem or ""
+    what, hint = ", ".join(part for part in (said, error.context) if part), None
+    begin = error.context_mark or mark
+    if not text[mark.index :].strip():
+        mark = begin  # at the end there is nothing to see
+    char = text[mark.index : mark.index + 1]
+    for words, meaning, advice in _MEANINGS:
+        if words in said or words == char:
+            tag = said.rpartition("tag ")[2].strip("'").replace("tag:yaml.org,2002:", "!!")
+            what = meaning.format(char=char, tag=tag, begin=begin.line + first_line)
+            hint = advice
+            break
+    at = Position(file=file, line=mark.line + first_line, column=mark.column + 1)
+    return PlaitError(what, at=at, hint=hint)
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:

@@ -1,6 +1,6 @@
 """Endpoints: which addresses are behind which interface of this node."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from plait.core.api.contract import Entry, Handler
 from plait.core.endpoints.links import Link
@@ -15,14 +15,24 @@ Macs = Mapping[int, str]
 """MAC address of the pod's end by ifindex of the host's end."""
 
 
-def endpoint_handler(present: Mapping[str, Link], macs: Macs) -> Handler:
+Refusal = Callable[[Endpoint], PlaitError | None]
+"""Why the node cannot serve an endpoint, or None."""
+
+
+def endpoint_handler(
+    present: Mapping[str, Link], macs: Macs, refusal: Refusal = lambda _: None
+) -> Handler:
     """The framework's own handler. `present` are the node's links by name, `macs` what the kernel
-    says of their other ends; both may change between calls: the agent then asks again.
+    says of their other ends; all may change between calls: the agent then asks again.
     """
 
     def wanted(_scope: str, objects: Sequence[Object]) -> Iterator[Entry | PlaitError]:
         for endpoint in objects:
-            if isinstance(endpoint, Endpoint) and (link := present.get(endpoint.interface)):
+            if not isinstance(endpoint, Endpoint):
+                continue
+            if problem := refusal(endpoint):
+                yield problem
+            elif link := present.get(endpoint.interface):
                 yield from _entries(endpoint, link, endpoint.mac or macs.get(link.index))
 
     return Handler(name="endpoints", kinds=(Endpoint,), scope=_scope, wanted=wanted)

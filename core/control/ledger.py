@@ -30,7 +30,7 @@ class Ledger:
     def settle(self, scope: Scope, wanted: Wanted, writes: Writes[Scope]) -> set[Scope]:
         """Let `scope` have what it wants. Returns heirs who have to write what it gave up."""
         if wanted.stamps == scope.entries:
-            scope.touches = wanted.touches
+            scope.entries, scope.touches = wanted.stamps, wanted.touches  # their order may differ
             return set()
         touches_before = dict(zip(scope.entries, scope.touches, strict=True))
         heirs = set()

@@ -15,12 +15,14 @@ def choose(
     given: Sequence[Address],
     networks: Sequence[Network],
     endpoints: Sequence[Endpoint],
+    own: Set[Address] = frozenset(),
 ) -> tuple[Address, ...]:
-    """The addresses of the endpoint `name`, next to `endpoints` that are there already.
+    """The addresses of the endpoint `name`, next to `endpoints` that are there already, and to the
+    node's `own` addresses.
 
     Of each of `networks` it is the lowest free one; the network's own and the first, which by
     custom is a gateway's, are left out. Raises `PlaitError` when there is none to choose, or
-    another endpoint has one that is given.
+    another endpoint or the node has one that is given.
     """
     owners = {
         address: endpoint.meta.name
@@ -31,6 +33,8 @@ def choose(
     for address in given:
         if address in owners:
             raise PlaitError(f"endpoint {owners[address]} has the address {address}")
+        if address in own:
+            raise PlaitError(f"this node itself has the address {address}")
     if given:
         return tuple(given)
     had = [endpoint.addresses for endpoint in endpoints if endpoint.meta.name == name]
@@ -41,7 +45,7 @@ def choose(
             "there is no network to choose an address from",
             expected="expected node.podCIDRs in the config, or --ip",
         )
-    return tuple(_lowest_free(network, owners.keys()) for network in networks)
+    return tuple(_lowest_free(network, owners.keys() | own) for network in networks)
 
 
 def _lowest_free(network: Network, taken: Set[Address]) -> Address:

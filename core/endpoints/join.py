@@ -1,10 +1,12 @@
 """How a workload joins the node and leaves it: its addresses, its cable, its object."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from plait.core.endpoints import objects, veth
 from plait.core.endpoints.addresses import Network, choose
+from plait.core.endpoints.links import node_addresses
 from plait.core.objects.model import Address, Endpoint, Meta
 
 
@@ -23,8 +25,9 @@ def join(
     Without `addresses` it keeps those it has, or gets a free one of each of `networks`. Raises
     `PlaitError`; what stood before is then still there.
     """
+    own = frozenset(chain.from_iterable(node_addresses().values()))
     with objects.locked(folder):
-        chosen = choose(name, addresses, networks, objects.read_all(folder))
+        chosen = choose(name, addresses, networks, objects.read_all(folder), own)
         pair = veth.veth_of(name)
         endpoint = Endpoint(
             meta=Meta(name=name, labels=labels or {}),

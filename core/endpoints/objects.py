@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from plait.core.config.yaml import read_text
 from plait.core.errors import PlaitError, raise_all
 from plait.core.objects.model import Endpoint
 from plait.core.objects.parse import Parsed, kind_table, parse_text
@@ -38,7 +39,7 @@ def write(name: str, text: str, folder: Path) -> None:
 
 def read_all(folder: Path) -> tuple[Endpoint, ...]:
     """The endpoints in the folder, by name. Raises `PlaitError` for a file that makes no sense."""
-    parsed = [_parse(file.read_text("utf-8"), file) for file in sorted(folder.glob("*.yaml"))]
+    parsed = [_parse(read_text(file), file) for file in _files(folder)]
     raise_all(problem for each in parsed for problem in each.problems)
     return tuple(
         endpoint for each in parsed for endpoint in each.objects if isinstance(endpoint, Endpoint)
@@ -60,6 +61,13 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(each for each in folder.iterdir() if each.suffix == ".yaml")
+    except FileNotFoundError:  # but one that must not be read is no empty one
+        return []
 
 
 def _file(name: str, folder: Path) -> Path:

@@ -32,7 +32,6 @@ _NAMES = {
 
 _CAP_NET_ADMIN = 1 << 12
 _CAP_SYS_ADMIN = 1 << 21
-_CAP_BPF = 1 << 39
 
 
 def probe() -> Mapping[str, bool]:
@@ -52,11 +51,11 @@ def check_machine() -> None:
 
     SystemProblem: without privilege, without the kernel's BTF, without bpffs.
     """
-    if not _privileged():
+    if not privileged():
         raise SystemProblem(
             "not allowed to load and attach eBPF programs",
-            expected="root, or the capabilities CAP_BPF and CAP_NET_ADMIN",
-            hint="run it with sudo",
+            expected="root, or the capabilities CAP_SYS_ADMIN and CAP_NET_ADMIN",
+            hint=how_to_be_privileged(),
         )
     if not _KERNEL_TYPES.exists():
         raise SystemProblem(
@@ -65,6 +64,24 @@ def check_machine() -> None:
         )
     if not BPFFS.is_mount():
         _mount_bpffs()
+
+
+def privileged() -> bool:
+    """Whether this process may do what Plait does.
+
+    CAP_BPF is not enough: it neither makes the namespaces of probes and labs, nor finds the
+    programs of others.
+    """
+    needed = _CAP_NET_ADMIN | _CAP_SYS_ADMIN
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16) & needed == needed
+    return False
+
+
+def how_to_be_privileged() -> str:
+    """The hint for who is not."""
+    return "run it with sudo" if os.geteuid() else "root lacks capabilities here: `capsh --print`"
 
 
 def _probe_attaching() -> dict[str, bool]:
@@ -104,14 +121,6 @@ def _in_new_namespace(work: Callable[[], _Result]) -> _Result:
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(run).result()
-
-
-def _privileged() -> bool:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            held = int(line.split()[1], 16)
-            return bool(held & _CAP_NET_ADMIN and held & (_CAP_BPF | _CAP_SYS_ADMIN))
-    return False
 
 
 def _mount_bpffs() -> None:

@@ -1,7 +1,7 @@
 """What the kernel's verifier said, put as an error that names the plugin, the file and the line."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from plait.core.kernel.bpfobject import VerifierRefused
 # Linux 6.10 and later end a source line with its place; a file is given by its base name.
 _SOURCE = re.compile(r"; (?P<text>.*?)(?: @ (?P<file>[^ ]+):(?P<line>\d+))?")
 _STATISTICS = re.compile(r"processed (?P<count>\d+) insns .*")
+_STATE = re.compile(r"((cur|old) state: |stack depth |verification time ).*")
 _INSTRUCTION = re.compile(r"(\d+: |from \d+ to \d+).*")
+_NO_REASON = (_SOURCE, _STATISTICS, _STATE, _INSTRUCTION)
 _TOO_COMPLEX = ("BPF program is too large", "too complex")
 
 
@@ -32,19 +34,44 @@ def explain(refused: VerifierRefused, headers: Mapping[str, Header]) -> PlaitErr
     reason = _last_words(lines)
     header, at = _place(lines, headers)
     blamed = f"plugin {header.plugin}: " if header else ""
-    complexity = any(words in reason for words in _TOO_COMPLEX)
+    expected, hint = _advice(reason, lines, headers)
     return PlaitError(
         f"{blamed}the kernel's verifier refused {refused.program}: {reason}",
         at=at,
-        expected=f"fewer instructions on its paths ({_cost(lines)})" if complexity else None,
-        hint="shorten a loop, or use bpf_loop()" if complexity else None,
+        expected=expected,
+        hint=hint,
     )
 
 
+def stack_advice(plugins: Iterable[str]) -> tuple[str, str]:
+    """(expected, hint) where the fragments of a program take too much stack together.
+
+    They are compiled into one: neither clang nor the verifier can tell whose variables are large.
+    """
+    own = ", ".join(sorted(set(plugins) - {"core"}))
+    return (
+        f"at most 512 bytes of local variables on each path through the fragments of {own}",
+        "keep large ones in a map of one entry, of type BPF_MAP_TYPE_PERCPU_ARRAY",
+    )
+
+
+def _advice(
+    reason: str, lines: list[str], headers: Mapping[str, Header]
+) -> tuple[str | None, str | None]:
+    if any(words in reason for words in _TOO_COMPLEX):
+        expected = f"fewer instructions on its paths ({_cost(lines)})"
+        return expected, "shorten a loop, or use bpf_loop()"
+    if "infinite loop" in reason:
+        return "a loop that ends", "give it a constant bound, or use bpf_loop()"
+    if "stack size" in reason:
+        return stack_advice(header.plugin for header in headers.values())
+    return None, None
+
+
 def _last_words(lines: list[str]) -> str:
-    """The last line that is neither source, instruction nor statistics."""
+    """The last line that is neither source, instruction, state nor statistics."""
     for line in reversed(lines):
-        if not any(kind.fullmatch(line) for kind in (_SOURCE, _STATISTICS, _INSTRUCTION)):
+        if not any(kind.fullmatch(line) for kind in _NO_REASON):
             return line
     return "it gave no reason"
 

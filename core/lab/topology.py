@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Interface,
@@ -15,7 +15,7 @@ from ipaddress import (
 from pathlib import Path
 from typing import TypeVar
 
-from plait.core.config.yaml import DataPath, load, locate
+from plait.core.config.yaml import DataPath, load, locate, read_text
 from plait.core.errors import PlaitError, raise_all
 from plait.core.objects.document import Fault, Field
 from plait.core.objects.model import Address
@@ -71,11 +71,7 @@ class Topology:
 
 def load_topology(file: Path) -> Topology:
     """Read the topology in `file`. Raises `PlaitError`, or `Problems` when there are several."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PlaitError(f"cannot read {file}: {error.strerror}") from error
-    return parse_topology(text, file)
+    return parse_topology(read_text(file), file)
 
 
 def parse_topology(text: str, file: Path) -> Topology:
@@ -114,25 +110,38 @@ def _host(name: str, field: Field) -> Host:
     uplinks = {"eth0": tuple(_parsed(field["addresses"], ip_interface, "192.0.2.1/24"))}
     for device, addresses in _named(field["interfaces"], _UPLINK, "eth1 to eth9"):
         uplinks[device] = tuple(_parsed(addresses, ip_interface, "192.0.2.1/24"))
+    own = tuple(address for addresses in uplinks.values() for address in addresses)
     return Host(
         name=name,
         uplinks=uplinks,
-        routes=tuple(route for each in field["routes"] if (route := _route(each))),
+        routes=tuple(route for each in field["routes"] if (route := _route(each, own))),
         pods=tuple(_pod(pod, each) for pod, each in _named(field["pods"])),
     )
 
 
-def _route(field: Field) -> Route | None:
+def _route(field: Field, own: Sequence[Interface]) -> Route | None:
+    """A route of a host with these addresses; the next hop is in the network of one of them."""
     field.only("to", "via")
     to = _parse(field["to"], ip_network, "10.244.2.0/24")
     via = field["via"].address()
-    return Route(to=to, via=via) if to and via else None
+    if not (to and via):
+        return None
+    near = [each for each in own if each.version == to.version]
+    if not any(via in each.network and via != each.ip for each in near):
+        places = " or ".join(str(each.network) for each in near)
+        field["via"].refuse(
+            f"the host cannot reach {to} via {via}",
+            f"expected another host's IPv{to.version} address in {places}"
+            if places
+            else f"expected an IPv{to.version} address, and the host to have one in its network",
+        )
+    return Route(to=to, via=via)
 
 
 def _pod(name: str, field: Field) -> Pod:
     field.only("addresses", "labels", "plain")
     field["addresses"].require("a list of IP addresses")
-    addresses = [each.address() for each in field["addresses"]]
+    addresses = [each.host() for each in field["addresses"]]
     return Pod(
         name=name,
         addresses=tuple(address for address in addresses if address),

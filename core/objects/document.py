@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Self
 
 from plait.core.config.yaml import DataPath
+from plait.core.errors import brief
 
 _Address = IPv4Address | IPv6Address
 
@@ -133,7 +134,7 @@ class Field:
         if type(value) is int and low <= value <= high:  # a bool is an int, too
             return value
         if value is not None:
-            self._mistyped(expected)
+            self._mistyped(expected, self._unquoted(r"-?\d+"))
         return low
 
     def flag(self, default: bool) -> bool:
@@ -141,7 +142,7 @@ class Field:
         if self.value is None:
             return default
         if not isinstance(self.value, bool):
-            self._mistyped("true or false")
+            self._mistyped("true or false", self._unquoted("true|false"))
         return self.value is True
 
     def address(self, family: type[_Address] | None = None) -> _Address | None:
@@ -154,6 +155,15 @@ class Field:
         if value is not None:
             self._mistyped(expected)
         return None
+
+    def host(self, family: type[_Address] | None = None) -> _Address | None:
+        """An IP address that one host has and others reach; None stands in for a wrong one."""
+        address = self.address(family)
+        if address is not None and (kind := _unreachable(address)):
+            expected = f"expected {_FAMILIES[family]} that other hosts can reach"
+            self.refuse(f"{self.name} is {address}, {kind}", expected)
+            return None
+        return address
 
     def strings(self) -> Mapping[str, str]:
         """A mapping of text to text, as labels are."""
@@ -169,8 +179,14 @@ class Field:
             self.refuse(f"{self.name} is missing", f"expected {expected}")
         return default if self.value is None else self.value
 
-    def _mistyped(self, expected: str) -> None:
-        self.refuse(self._is(), f"expected {expected}")
+    def _mistyped(self, expected: str, hint: str | None = None) -> None:
+        self.refuse(self._is(), f"expected {expected}", hint)
+
+    def _unquoted(self, meant: str) -> str | None:
+        """The hint for text that would be right but for its quotes."""
+        if isinstance(self.value, str) and re.fullmatch(meant, self.value):
+            return f"write {self.value}, without quotes"
+        return None
 
     def _is(self) -> str:
         match self.value:
@@ -181,9 +197,9 @@ class Field:
             case bool():
                 shown = str(self.value).lower()
             case str():
-                shown = f"'{self.value}'"
+                shown = f"'{brief(self.value)}'"
             case _:
-                shown = str(self.value)
+                shown = brief(str(self.value))
         return f"{self.name} is {shown}"
 
 
@@ -207,6 +223,27 @@ def _address(value: object) -> _Address | None:
     if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
         return None
     return address
+
+
+_SUSPECT = frozenset((0, 127, 169, 254, *range(224, 240), 255))
+"""First bytes of all addresses that may be unreachable: most are done with after one look."""
+
+_BROADCAST = IPv4Address("255.255.255.255")
+
+
+def _unreachable(address: _Address) -> str | None:
+    """What keeps others from reaching a host by this address; None when nothing does."""
+    if address.packed[0] not in _SUSPECT:
+        return None
+    if address.is_unspecified:
+        return "which stands for no host"
+    if address.is_loopback:
+        return "which every host has for itself"
+    if address.is_link_local:
+        return "which is known on one link only"
+    if address.is_multicast or address == _BROADCAST:
+        return "which is no one host's"
+    return None
 
 
 def _nearest(word: str, known: tuple[str, ...]) -> str:

@@ -22,6 +22,7 @@ ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _NAME_WORDS = "lower-case letters, digits, '-' and '.' (at most 253)"
+_HOST_SIDE = "expected the host's side of a workload's interface"
 _INTERFACE = re.compile(r"[^\s/:%]{1,15}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _KUBECTL_COPY = "kubectl.kubernetes.io/last-applied-configuration"
@@ -203,14 +204,17 @@ class Endpoint(Object):
         spec = document["spec"]
         spec.only("interface", "addresses", "mac")
         spec["addresses"].require("a list of IP addresses")
-        addresses = [item.address() for item in spec["addresses"]]
+        addresses = [item.host() for item in spec["addresses"]]
         mac = spec["mac"]
+        interface = spec["interface"].text(
+            pattern=_INTERFACE, words="the name of an interface (at most 15 characters)"
+        )
+        if interface == "lo":
+            spec["interface"].refuse("interface is 'lo', which is the node's own", _HOST_SIDE)
         return cls(
             meta=meta,
             at=at,
-            interface=spec["interface"].text(
-                pattern=_INTERFACE, words="the name of an interface (at most 15 characters)"
-            ),
+            interface=interface,
             addresses=tuple(address for address in addresses if address),
             mac=mac.text("", pattern=_MAC, words="a MAC address such as 0a:58:0a:f4:01:0a") or None,
         )
@@ -233,7 +237,7 @@ def _cluster_ips(spec: Field) -> tuple[Address, ...]:
             f"clusterIP is '{first.value}'", f"expected clusterIPs[0], '{several[0].value}'"
         )
     given = (ip for ip in several or [first] if ip.value not in (None, "", "None"))
-    return tuple(address for address in (ip.address() for ip in given) if address)
+    return tuple(address for address in (ip.host() for ip in given) if address)
 
 
 def _slice_endpoints(document: Field) -> tuple[SliceEndpoint, ...]:
@@ -245,7 +249,7 @@ def _slice_endpoints(document: Field) -> tuple[SliceEndpoint, ...]:
     for endpoint in document["endpoints"]:
         written = endpoint["addresses"]
         written.require("a list of IP addresses")
-        addresses = [address.address(family) for address in written]
+        addresses = [address.host(family) for address in written]
         ready = endpoint["conditions"]["ready"].flag(True)
         if addresses and addresses[0]:
             endpoints.append(SliceEndpoint(address=addresses[0], ready=ready))

@@ -31,7 +31,7 @@ def make_plan(
         Part(plugin=CORE, features=(), gives=core),
         *(Part(plugin=use.name, features=use.features, gives=gives) for use, gives in used),
     )
-    found = list(problems(parts, config.sections, kernel))
+    found = list(problems(parts, config, kernel))
     hooks = tuple(_hooks(parts, found))
     raise_all(found)
     return Plan(

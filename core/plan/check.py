@@ -2,16 +2,21 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from zlib import crc32
 
 from plait.core.api.contract import Contribution, KernelFeature
+from plait.core.config.model import Config
 from plait.core.errors import PlaitError
 
 CORE = "core"
 NAME_BYTES = 15
 """The kernel cuts what is longer off the name of a map."""
+ENTRIES_MAX = 2**32 - 1
+
+_DECLARATION = re.compile(r"\bPLAIT_CONST\(\s*[^,]+,\s*(\w+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +32,9 @@ class Part:
 
 
 def problems(
-    parts: Sequence[Part], configured: Iterable[str], kernel: Mapping[str, bool]
+    parts: Sequence[Part], config: Config, kernel: Mapping[str, bool]
 ) -> Iterator[PlaitError]:
-    """Every problem among these parts. `configured` are the config's features, by key."""
-    features = frozenset(configured)
+    """Every problem among these parts."""
     yield from _named_as_core(parts)
     yield from _two_owners(parts)
     yield from _same_drop_id(parts)
@@ -38,9 +42,11 @@ def problems(
     for part in parts:
         yield from _foreign_names(part)
         yield from _long_map_names(part)
+        yield from _impossible_sizes(part)
+        yield from _unknown_constants(part)
         yield from _repeated_fragments(part)
         yield from _missing_sources(part)
-        yield from _missing_requirements(part, features, kernel)
+        yield from _missing_requirements(part, config, kernel)
 
 
 def _named_as_core(parts: Sequence[Part]) -> Iterator[PlaitError]:
@@ -105,6 +111,31 @@ def _long_map_names(part: Part) -> Iterator[PlaitError]:
             )
 
 
+def _impossible_sizes(part: Part) -> Iterator[PlaitError]:
+    for spec in part.gives.maps:
+        if type(spec.max_entries) is not int or not 0 < spec.max_entries <= ENTRIES_MAX:
+            yield PlaitError(
+                f"map '{spec.name}' of {part} has max_entries={spec.max_entries}",
+                expected=f"expected a whole number from 1 to {ENTRIES_MAX}",
+            )
+
+
+def _unknown_constants(part: Part) -> Iterator[PlaitError]:
+    """A value that nobody asks for: most likely its name is misspelt."""
+    if part.plugin == CORE or not part.gives.constants:
+        return
+    texts = (file.read_text("utf-8") for file in sorted(part.gives.headers.glob("*.h")))
+    declared = [name for text in texts for name in _DECLARATION.findall(text)]
+    for name in sorted(part.gives.constants):
+        if name not in declared:
+            near = get_close_matches(name, declared, n=1)
+            yield PlaitError(
+                f"{part} gives a value to '{name}', a constant that none of its headers declares",
+                expected=f'expected PLAIT_CONST(type, {name}, "...")',
+                hint=f"did you mean '{near[0]}'?" if near else None,
+            )
+
+
 def _repeated_fragments(part: Part) -> Iterator[PlaitError]:
     seen = set()
     for each in part.gives.fragments:
@@ -133,20 +164,23 @@ def _missing_sources(part: Part) -> Iterator[PlaitError]:
 
 
 def _missing_requirements(
-    part: Part, configured: frozenset[str], kernel: Mapping[str, bool]
+    part: Part, config: Config, kernel: Mapping[str, bool]
 ) -> Iterator[PlaitError]:
     wanting = ", ".join(f"features.{key}" for key in part.features)
     wanted = f"{part} (wanted by {wanting})" if wanting else str(part)
+    at = config.locate(("features", part.features[0]), key=True) if part.features else None
     for need in part.gives.requires:
         if isinstance(need, KernelFeature):
             if not kernel.get(need, False):
                 yield PlaitError(
                     f"{wanted} needs the kernel feature '{need}', and this kernel lacks it",
+                    at=at,
                     hint="run a newer kernel or remove the feature from the config",
                 )
-        elif need not in configured:
+        elif need not in config.sections:
             yield PlaitError(
                 f"{wanted} needs the feature '{need}', which is not configured",
+                at=at,
                 hint=f"add `{need}: {{}}` under `features:`",
             )
 

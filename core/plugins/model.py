@@ -41,7 +41,7 @@ def blame(name: str, doing: str) -> Iterator[None]:
         yield
     except PlaitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PlaitError(
             f"plugin '{name}' failed {doing}: {type(error).__name__}: {error}",
             at=_raised_at(error),
@@ -49,7 +49,7 @@ def blame(name: str, doing: str) -> Iterator[None]:
         ) from error
 
 
-def _raised_at(error: Exception) -> Position | None:
+def _raised_at(error: BaseException) -> Position | None:
     """The innermost line that is the plugin's, or a library's that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return Position(

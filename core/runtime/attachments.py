@@ -100,7 +100,8 @@ def changes(
 ) -> tuple[Change, ...]:
     """What leads from `attached` (running programs `before`) to `programs` at `wanted`.
 
-    New places first, then replacements, then what goes, last first.
+    New places first, then replacements, then what goes, last first. A device that is for another
+    hook now has room for one filter a direction: there the old one goes before the new one comes.
     """
     due = moves(wanted, attached, mechanism)
     swapped = {name for name in programs.keys() & before.keys() if _differ(programs, before, name)}
@@ -123,10 +124,23 @@ def changes(
         for place in due.there
         if place.hook.value in swapped
     ]
-    gone: list[Change] = [
-        Detach(attachment=attached[place], before=before[place.hook.value]) for place in due.gone
+    gone = [
+        Detach(attachment=attached[place], before=before[place.hook.value])
+        for place in reversed(due.gone)
     ]
-    return (*new, *replaced, *reversed(gone))
+    taken = {(each.device.ifindex, each.direction) for each in due.new}
+    in_the_way = [
+        each
+        for each in gone
+        if (each.attachment.device.ifindex, each.attachment.direction) in taken
+        and each.attachment.mechanism is mechanism is Mechanism.CLSACT
+    ]
+    return (
+        *in_the_way,
+        *new,
+        *replaced,
+        *(each for each in gone if each not in in_the_way),
+    )
 
 
 def _differ(programs: Mapping[str, int], before: Mapping[str, int], name: str) -> bool:

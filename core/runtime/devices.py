@@ -1,14 +1,22 @@
-"""The devices of this namespace that a config and its endpoints speak of, as they come and go."""
+"""The devices of this namespace that a config and its endpoints speak of, as they come and go.
 
-from collections.abc import Iterable
-from pathlib import Path
+An endpoint that would take the node's own traffic is left out: one whose interface is an uplink, or
+that has an address of the node.
+"""
 
-from plait.core.config.load import locate
+from collections.abc import Collection, Iterable, Iterator, Set
+
 from plait.core.config.model import Config
-from plait.core.endpoints.links import Link, default_route_devices, links, peer_mac
-from plait.core.errors import PlaitError
+from plait.core.endpoints.links import (
+    Link,
+    default_route_devices,
+    links,
+    node_addresses,
+    peer_mac,
+)
+from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.links import Device
-from plait.core.objects.model import Endpoint, Object
+from plait.core.objects.model import Address, Endpoint, Object
 from plait.core.runtime.datapath import Devices
 
 
@@ -21,14 +29,23 @@ class LinkTable:
     def __init__(self) -> None:
         self.by_name: dict[str, Link] = {}
         self.macs: dict[int, str] = {}
-        self._uplinks: set[str] = set()
+        self.uplinks: frozenset[str] = frozenset()
+        self._leads_out: set[str] = set()
+        self._own: dict[Address, str] = {}
 
     def refresh(self) -> None:
-        """Ask the kernel for all links."""
+        """Ask the kernel for all links, and for their addresses."""
         self.by_name.clear()
         self.macs.clear()
         for link in links():
             self.add(link)
+        self.refresh_addresses()
+
+    def refresh_addresses(self) -> Set[Address]:
+        """Ask the kernel for the node's own addresses; those that came or went."""
+        before = self._own
+        self._own = {each: name for name, own in node_addresses().items() for each in own}
+        return before.keys() ^ self._own.keys()
 
     def add(self, link: Link) -> None:
         """A link appeared or changed."""
@@ -41,7 +58,7 @@ class LinkTable:
     def remove(self, link: Link) -> None:
         """A link is gone."""
         self.by_name.pop(link.name, None)
-        self._uplinks.discard(link.name)
+        self._leads_out.discard(link.name)
         self.macs.pop(link.index, None)
 
     def wanted(self, config: Config, objects: Iterable[Object]) -> Devices:
@@ -52,24 +69,48 @@ class LinkTable:
         """
         uplinks = config.node.devices
         if uplinks is None:
-            self._uplinks |= set(default_route_devices())
-            uplinks = tuple(sorted(self._uplinks))
+            self._leads_out |= set(default_route_devices())
+            uplinks = tuple(sorted(self._leads_out))
+        self.uplinks = frozenset(uplinks)
+        endpoints = (each for each in objects if isinstance(each, Endpoint))
         return Devices(
             uplinks=self._devices(uplinks),
-            pods=self._devices(each.interface for each in objects if isinstance(each, Endpoint)),
+            pods=self._devices(each.interface for each in endpoints if not self.refusal(each)),
         )
 
-    def check(self, config: Config, path: Path) -> None:
-        """PlaitError for an uplink that the config at `path` names and that does not exist."""
-        for number, name in enumerate(config.node.devices or ()):
-            if name not in self.by_name:
-                raise PlaitError(
-                    f"node.devices: there is no interface {name}",
-                    at=locate(path, ("node", "devices", number)),
-                    expected=f"one of {', '.join(sorted(self.by_name))}, or auto",
-                    hint="ip link",
+    def refusal(self, endpoint: Endpoint) -> PlaitError | None:
+        """Why an endpoint cannot be served on this node, as it is now; None when it can."""
+        if endpoint.interface in self.uplinks:
+            return PlaitError(
+                f"{endpoint}: {endpoint.interface} is an uplink of this node",
+                at=endpoint.at,
+                expected="expected the host's side of a workload's interface",
+            )
+        for address in endpoint.addresses:
+            if device := self._own.get(address):
+                return PlaitError(
+                    f"{endpoint}: {address} is this node's own address, on {device}",
+                    at=endpoint.at,
+                    expected="expected an address of the workload alone",
                 )
+        return None
+
+    def check(self, config: Config) -> None:
+        """PlaitError for the uplinks that a config names and that do not exist."""
+        raise_all(missing_devices(config, self.by_name))
 
     def _devices(self, names: Iterable[str]) -> tuple[Device, ...]:
         present = (self.by_name.get(name) for name in dict.fromkeys(names))
         return tuple(Device(name=link.name, ifindex=link.index) for link in present if link)
+
+
+def missing_devices(config: Config, present: Collection[str]) -> Iterator[PlaitError]:
+    """An error for each uplink that a config names and that is not `present`."""
+    for number, name in enumerate(config.node.devices or ()):
+        if name not in present:
+            yield PlaitError(
+                f"node.devices: there is no interface {name}",
+                at=config.locate(("node", "devices", number)),
+                expected=f"one of {', '.join(sorted(present))}, or auto",
+                hint="ip link",
+            )

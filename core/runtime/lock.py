@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from plait.core.errors import SystemProblem
 from plait.core.kernel.pins import Paths
@@ -43,17 +44,30 @@ def is_held(run: Path, pid: int) -> bool:
 
 @contextmanager
 def _locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file, with our process id in it."""
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise _taken(what, file.read().strip()) from None
+    """Hold a lock file, with our process id in it; it goes when it is held no more."""
+    with _taken_up(path, what) as file:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _taken_up(path: Path, what: str) -> TextIO:
+    """The lock file, locked. Who had it may have removed it since it was opened: then once more."""
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                raise _taken(what, file.read().strip()) from None
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
 
 
 def _taken(what: str, pid: str) -> SystemProblem:

@@ -1,6 +1,6 @@
 """One node: a config that became a datapath, and objects that become its maps' entries."""
 
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
 from plait.core.objects.model import Endpoint, EndpointSlice, Key, Service
+from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
 from plait.core.pipeline import plan_config, prepare
@@ -52,6 +53,7 @@ class Node:
         self.paths = paths
         self.datapath = Datapath.adopt(paths)
         self.store = Store()
+        self._overlaps = Overlaps()
         self.links = LinkTable()
         self.links.refresh()
         self._plugins = plugins
@@ -75,14 +77,14 @@ class Node:
 
     @property
     def warnings(self) -> tuple[PlaitError, ...]:
-        """What was passed over."""
-        return self._snapshot.warnings
+        """What was passed over, or is most likely not meant."""
+        return (*self._snapshot.warnings, *self._overlaps.warnings(self.store))
 
     def apply(self, path: Path) -> Applied:
         """Make the config at `path` the one that runs. PlaitError: what ran before still runs."""
         path = path.absolute()  # it is remembered, and who asks later may be elsewhere
         config = load_config(path, self._plugins.features())
-        self.links.check(config, path)
+        self.links.check(config)
         plan = plan_config(config, self._plugins, self._kernel)
         prepared = prepare(plan, self.paths.cache)
         source = self._source_of(config)
@@ -134,19 +136,16 @@ class Node:
 
     def links_changed(self, names: Collection[str]) -> None:
         """Links of these names came, went or changed: follow with entries and attachments."""
-        concerned = [
-            each.key
-            for each in self.store.values()
-            if isinstance(each, Endpoint) and each.interface in names
-        ]
-        if concerned:
-            self._sync(concerned)
+        self._sync_endpoints(lambda each: each.interface in names)
         self.place()
 
     def place(self) -> None:
         """Attach where devices are wanted, let go where they are not."""
         if self._config is not None:
+            before = self.links.uplinks
             self.datapath.place(self.links.wanted(self._config, self.store.values()))
+            if others := before ^ self.links.uplinks:
+                self._sync_endpoints(lambda each: each.interface in others)
 
     def routes_changed(self) -> None:
         """The kernel routes otherwise now: every flow decides again."""
@@ -173,6 +172,9 @@ class Node:
         """The node's own addresses changed."""
         if self.datapath.generation:
             addresses.write(self.datapath.maps, node_addresses())
+        if changed := self.links.refresh_addresses():
+            self._sync_endpoints(lambda each: not changed.isdisjoint(each.addresses))
+            self.place()
         self.routes_changed()
 
     def rollback(self) -> int:
@@ -205,9 +207,10 @@ class Node:
         plan = plan_config(config, self._plugins, self._kernel)
         source = self._source_of(config)
         changed = self._take(source.scan())
+        devices = self.links.wanted(config, self.store.values())
         self._reconcile(config, plan, self._running, changed)
         self._config, self._source, self._plan = config, source, plan
-        self.place()
+        self.datapath.place(devices)
 
     def _remembered(self, state: State) -> Config:
         """The config that a state was made from."""
@@ -242,6 +245,7 @@ class Node:
         """A config failed half-way: objects and entries as the one before wants them."""
         self._reconciler = None
         if self._config and self._plan and self._source:
+            self.links.wanted(self._config, ())  # its uplinks are what endpoints must not be
             changed = self._take(self._source.scan())
             self._reconcile(self._config, self._plan, self._running, changed)
 
@@ -256,7 +260,7 @@ class Node:
         revisions = Revisions(generation.maps[REVISIONS])
         return Reconciler(
             (
-                endpoint_handler(self.links.by_name, self.links.macs),
+                endpoint_handler(self.links.by_name, self.links.macs, self.links.refusal),
                 *self._plugins.handlers(config),
             ),
             targets,
@@ -266,7 +270,9 @@ class Node:
 
     def _take(self, snapshot: Snapshot) -> frozenset[Key]:
         self._snapshot = snapshot
-        return self.store.replace(SOURCE, snapshot.objects).keys
+        changed = self.store.replace(SOURCE, snapshot.objects).keys
+        self._overlaps.update(self.store, changed)
+        return changed
 
     def _sync(self, changed: Collection[Key] | None) -> Outcome:
         if self._reconciler is not None:
@@ -274,6 +280,12 @@ class Node:
                 self.store, changed, complete=not self._snapshot.problems
             )
         return self._outcome
+
+    def _sync_endpoints(self, concerned: Callable[[Endpoint], bool]) -> None:
+        """Ask again what these endpoints want: what is around them changed."""
+        endpoints = (each for each in self.store.values() if isinstance(each, Endpoint))
+        if keys := [each.key for each in endpoints if concerned(each)]:
+            self._sync(keys)
 
 
 def object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:

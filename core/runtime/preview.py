@@ -199,7 +199,7 @@ def preview(path: Path, paths: Paths, plugins: Plugins, *, load: bool) -> Previe
     config = load_config(path, plugins.features())
     links = LinkTable()
     links.refresh()
-    links.check(config, path)
+    links.check(config)
     prepared = prepare(plan_config(config, plugins, probe()), paths.cache)
     store = Store()
     store.replace(SOURCE, file_source(config, paths, plugins).scan().objects)

@@ -1,6 +1,7 @@
 """Staging: load a plan's objects, carrying over the maps that need not change. Nothing attaches."""
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from enum import StrEnum
 from functools import lru_cache
 
 from plait.codegen.layout import layout_of
-from plait.codegen.object import MapDefinition, ObjectInfo, read_object
+from plait.codegen.object import Constant, MapDefinition, ObjectInfo, read_object
 from plait.core.api.contract import MapSpec, OnReload
-from plait.core.errors import PlaitError, SystemProblem
+from plait.core.errors import PlaitError, Position, SystemProblem, raise_all
 from plait.core.kernel import info as kernel_info
 from plait.core.kernel.bpfobject import BpfObject, ObjectMap, VerifierRefused
 from plait.core.kernel.maps import Map
@@ -19,6 +20,7 @@ from plait.core.plan.model import Plan
 from plait.core.runtime.generation import Generation
 
 _RODATA = ".rodata"
+_UNMADE = re.compile(r"map '(\w+)': failed to create")
 
 
 class MapChange(StrEnum):
@@ -226,10 +228,21 @@ class _Loader:
             try:
                 opened.load()
             except OSError as error:
-                raise SystemProblem(f"the maps of {name} cannot be made: {error}") from error
+                raise self._unmade(name, error) from error
             for definition in info.maps:
                 if definition.name not in self._maps:
                     self._maps[definition.name] = Map(maps[definition.name].fd())
+
+    def _unmade(self, name: str, error: OSError) -> SystemProblem:
+        """Which map of a program could not be made, and whose it is."""
+        why = os.strerror(error.errno) if error.errno else str(error)
+        failed = _UNMADE.search(str(error))
+        for each in self._plan.maps:
+            if failed and each.spec.name == failed[1]:
+                what = f"map {each.spec.name} of {each.plugin}, {each.spec.max_entries} entries"
+                hint = each.spec.config_key and f"lower {each.spec.config_key}"
+                return SystemProblem(f"the kernel cannot make {what}: {why}", hint=hint)
+        return SystemProblem(f"the maps of {name} cannot be made: {error}")
 
     def _load(self, name: str) -> None:
         info = inspect(self._objects[name])
@@ -282,6 +295,36 @@ class _Loader:
                     constant.size, "little", signed=values[constant.name] < 0
                 )
         rodata.set_initial_value(bytes(content))
+
+
+def check_constants(plan: Plan, objects: Mapping[str, bytes]) -> None:
+    """PlaitError for each value that its constant has no room for."""
+    values = dict(plan.constants)
+    found = {each.name: each for image in objects.values() for each in inspect(image).constants}
+    raise_all(
+        _too_big(plan, constant, values[name])
+        for name, constant in sorted(found.items())
+        if name in values and not _fits(values[name], constant.size)
+    )
+
+
+def _fits(value: int, size: int) -> bool:
+    bits = 8 * size
+    return -(1 << (bits - 1)) <= value < 1 << bits
+
+
+def _too_big(plan: Plan, constant: Constant, value: int) -> PlaitError:
+    declared = re.compile(rf"\bPLAIT_CONST\([^,]+,\s*({re.escape(constant.name)})\b")
+    what = f"{value} does not fit into the constant {constant.name}, {8 * constant.size} bits"
+    for header in headers_of(plan).values():
+        text = header.path.read_text("utf-8")
+        if found := declared.search(text):
+            line = text.count("\n", 0, found.start(1)) + 1
+            column = found.start(1) - text.rfind("\n", 0, found.start(1))
+            at = Position(file=header.path, line=line, column=column, width=len(constant.name))
+            hint = "declare it larger, or bound the setting that it is made of"
+            return PlaitError(f"plugin {header.plugin}: {what}", at=at, hint=hint)
+    return PlaitError(what)
 
 
 def headers_of(plan: Plan) -> dict[str, Header]:

@@ -78,6 +78,13 @@ def test_an_invalid_config_changes_nothing_and_is_told_where_it_is_wrong(
     assert node.plait("status").returncode == 0
 
 
+ENDPOINT = """\
+apiVersion: plait/v1
+kind: Endpoint
+metadata: {{name: bad}}
+spec: {{interface: {interface}, addresses: [{address}], mac: "02:00:00:00:00:77"}}
+"""
+
 INVALID_OBJECTS = {
     "yaml": ("kind: [\n", "bad.yaml:"),
     "type": ("apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: 7\n", "bad.yaml:4:7: "),
@@ -92,10 +99,14 @@ INVALID_OBJECTS = {
         ),
         "bad.yaml:",
     ),
-    "interface": (
-        "apiVersion: plait/v1\nkind: Endpoint\nmetadata: {name: bad}\n"
-        "spec: {interface: lo, addresses: [10.244.1.77]}\n",
-        "bad.yaml:1:1: ",
+    "loopback": (ENDPOINT.format(interface="lo", address="10.244.1.77"), "bad.yaml:4:19: "),
+    "uplink": (
+        ENDPOINT.format(interface="eth0", address="10.244.1.77"),
+        "bad.yaml:1:1: Endpoint default/bad: eth0 is an uplink of this node",
+    ),
+    "own address": (
+        ENDPOINT.format(interface="plabsent", address="192.0.2.1"),
+        "bad.yaml:1:1: Endpoint default/bad: 192.0.2.1 is this node's own address, on eth0",
     ),
 }
 

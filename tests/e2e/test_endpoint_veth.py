@@ -175,6 +175,15 @@ def test_a_refused_join_touches_nothing(node: Path, pod: Path, tmp_path: Path) -
     assert objects.read_all(tmp_path) == ()
 
 
+def test_an_address_of_the_node_is_nobody_elses(node: Path, pod: Path, tmp_path: Path) -> None:
+    _ip(node, "address", "add", f"{V4}/32", "dev", "lo")
+
+    with namespaces.entered(node), pytest.raises(PlaitError, match="this node itself has"):
+        join("web", netns=pod, folder=tmp_path, addresses=[V4])
+
+    assert "eth0" not in _ip(pod, "link")
+
+
 def test_the_command_line_adds_lists_and_removes(node: Path, pod: Path) -> None:
     instance = pod.name
     try:

@@ -64,7 +64,7 @@ def late() -> Iterator[Path]:
 
 def test_an_endpoint_is_served_within_fifty_milliseconds(node: Node, late: Path) -> None:
     with namespaces.entered(node.lab.hosts["node-a"].netns):
-        added = subprocess.Popen(node.command("endpoint", "add", "late", *_options(node, late)))
+        added = subprocess.Popen(node.command("endpoint", "add", "late", *_options(late)))
         node.wait_for(lambda: INTERFACE in _interfaces())
         appeared = time.monotonic()
         node.wait_for(lambda: len(_programs()) == 2)
@@ -126,8 +126,8 @@ def test_a_virtual_machine_is_served_by_its_tap_device(node: Node) -> None:
 
 
 def test_add_and_del_may_be_repeated(node: Node, late: Path) -> None:
-    first = node.plait("endpoint", "add", "late", *_options(node, late))
-    second = node.plait("endpoint", "add", "late", *_options(node, late))
+    first = node.plait("endpoint", "add", "late", *_options(late))
+    second = node.plait("endpoint", "add", "late", *_options(late))
     listed = json.loads(node.plait("endpoint", "list", "--json").stdout)
     gone = [node.plait("endpoint", "del", "late") for _ in range(2)]
 
@@ -149,11 +149,41 @@ def test_an_interface_that_is_deleted_behind_plaits_back_is_let_go_and_taken_up_
     assert _asks(node.lab, late, SERVICE[0])
 
 
+def test_an_endpoint_is_left_out_while_the_node_itself_has_its_address(
+    node: Node, late: Path
+) -> None:
+    pins = _pins(node)
+    _add(node, late)
+    address = ("10.244.1.2/32", "dev", "eth0")
+
+    node.lab.run("node-a", "ip", "address", "add", *address)
+    node.wait_for(lambda: not _entries(node) and _pins(node) == pins)
+    told = node.settled().problems
+    node.lab.run("node-a", "ip", "address", "del", *address)
+    node.wait_for(lambda: len(_entries(node)) == 2)
+
+    assert "10.244.1.2 is this node's own address, on eth0" in told[0]
+    assert node.settled().problems == []
+
+
+def test_an_endpoint_is_left_out_while_a_default_route_leaves_by_its_interface(
+    node: Node, late: Path
+) -> None:
+    _add(node, late)
+    route = ("default", "dev", INTERFACE, "metric", "9999")
+
+    node.lab.run("node-a", "ip", "route", "add", *route)
+    node.wait_for(lambda: not _entries(node))
+    told = node.settled().problems
+
+    assert f"{INTERFACE} is an uplink of this node" in told[0]
+
+
 def test_an_endpoint_that_came_while_no_agent_ran_is_served_by_the_next(
     node: Node, late: Path
 ) -> None:
     node.kill()
-    done = node.plait("endpoint", "add", "late", *_options(node, late))
+    done = node.plait("endpoint", "add", "late", *_options(late))
 
     node.start()
 
@@ -188,15 +218,15 @@ def test_others_notice_nothing_of_twenty_endpoints_that_come_and_go(node: Node, 
 
 
 def _add(node: Node, netns: Path) -> None:
-    done = node.plait("endpoint", "add", "late", *_options(node, netns))
+    done = node.plait("endpoint", "add", "late", *_options(netns))
     assert done.returncode == 0, done.stderr
     node.wait_for(lambda: len(_entries(node)) == 2)
     with namespaces.entered(node.lab.hosts["node-a"].netns):
         node.wait_for(lambda: len(_programs()) == 2)
 
 
-def _options(node: Node, netns: Path) -> tuple[str, ...]:
-    return ("--netns", str(netns), "--label", "app=late", "-c", str(node.config))
+def _options(netns: Path) -> tuple[str, ...]:
+    return ("--netns", str(netns), "--label", "app=late")
 
 
 def _received(tap: int) -> list[bytes]:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from plait.core.errors import PlaitError
 from plait.core.lab import state
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
-from plait.core.lab.topology import Topology, parse_topology
+from plait.core.lab.topology import Route, Topology, parse_topology
 from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
@@ -193,10 +195,12 @@ def test_three_hosts_on_a_bridge_reach_each_other() -> None:
 
 
 def test_a_lab_that_cannot_be_built_leaves_nothing() -> None:
-    hosts = "{a: {routes: [{to: 10.0.0.0/8, via: 192.0.2.9}]}}"
+    topology = _topology("{a: {}}")
+    nowhere = Route(to=IPv4Network("10.0.0.0/8"), via=IPv4Address("192.0.2.9"))
+    broken = replace(topology, hosts=(replace(topology.hosts[0], routes=(nowhere,)),))
 
     with pytest.raises(Exception, match="nreachable"):
-        Lab.up(_topology(hosts), name="plaittest-broken")
+        Lab.up(broken, name="plaittest-broken")
 
     assert not list(namespaces.RUN.glob("plaittest-broken*"))
 

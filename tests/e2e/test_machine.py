@@ -178,6 +178,19 @@ def test_two_services_with_one_address_and_port_are_told_of(node: Node) -> None:
     assert _connects(node, SERVICE)
 
 
+def test_a_service_with_the_address_of_an_endpoint_is_warned_of(node: Node) -> None:
+    (node.objects / "web-1.yaml").write_text(service("web-1", ips=("10.244.1.11",)))
+    warning = "web-1.yaml:1:1: Service default/web-1 has the address 10.244.1.11 of Endpoint"
+
+    applied = node.plait("apply", "-c", str(node.config))
+    node.start()
+    shown = node.plait("status")
+
+    assert (applied.returncode, shown.returncode) == (0, 0)
+    assert warning in applied.stderr
+    assert warning in shown.stdout
+
+
 def test_a_device_that_does_not_exist_is_an_error_at_its_place(node: Node) -> None:
     node.config.write_text(
         node.config.read_text().replace("devices: auto", "devices: [eth0, eth7]")

@@ -1,5 +1,6 @@
 """The command line: verbs, exit statuses, and what they print."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -17,8 +18,11 @@ from plait.core.errors import ExitStatus, PlaitError, SystemProblem
 
 CACHE = """\
     from dataclasses import dataclass
+    from pathlib import Path
     import click
-    from plait.core.api import Feature, PlaitError, hookimpl, setting
+    from plait.core.api import (
+        Contribution, Feature, Fragment, Hook, PlaitError, Stage, hookimpl, setting
+    )
 
     PLUGIN_API = 1
 
@@ -29,6 +33,14 @@ CACHE = """\
     @hookimpl
     def plait_features():
         return (Feature(key="cache", config=CacheConfig, summary="keeps things"),)
+
+    @hookimpl
+    def plait_contribute(config):
+        if config.section(CacheConfig):
+            look = Fragment(
+                hook=Hook.POD_EGRESS, stage=Stage.APPLY, function="cache_look", header="cache.h"
+            )
+            return Contribution(headers=Path(__file__).parent, fragments=(look,))
 
     @click.command("purge", help="Empty the cache.")
     def purge():
@@ -64,6 +76,16 @@ class Shell:
         assert isinstance(status, int)
         return status, *self._capsys.readouterr()
 
+    def run_verb(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
+        """The same, of a verb that raises `error`."""
+
+        def fail() -> None:
+            raise error
+
+        verb = click.Command("verb", callback=fail)
+        monkeypatch.setattr(cli.plait, "get_command", lambda ctx, name: verb)
+        return self.run("verb")
+
 
 @pytest.fixture
 def shell(
@@ -73,6 +95,7 @@ def shell(
     monkeypatch.setattr("plait.core.plugins.load.entry_points", lambda group: EntryPoints())
     shell = Shell(tmp_path, capsys)
     shell.write("plugins.d/cache.py", CACHE)
+    shell.write("plugins.d/cache.h", "static int cache_look() { return 0; }")
     return shell
 
 
@@ -110,6 +133,36 @@ def test_problems_as_json(shell: Shell) -> None:
         (1, "apiVersion is 'plait/v0'"),
         (3, "cache.size is 0"),
     ]
+
+
+def test_a_config_that_turns_nothing_on_is_wrong(shell: Shell) -> None:
+    file = shell.write("plait.yaml", CONFIG.replace("cache: {size: 2}", ""))
+
+    status, _, err = shell.run("validate", "-c", file)
+
+    assert status == ExitStatus.BAD_INPUT
+    assert err.startswith(f"{file}:3:1: the config turns on nothing that runs at a hook; ")
+
+
+def test_a_config_whose_feature_lacks_another_is_wrong_at_its_place(shell: Shell) -> None:
+    shell.write("plugins.d/cache.py", CACHE.replace("fragments=", "requires=('disk',), fragments="))
+    file = shell.write("plait.yaml", CONFIG)
+
+    status, _, err = shell.run("validate", "-c", file)
+
+    assert status == ExitStatus.BAD_INPUT
+    assert err.startswith(f"{file}:3:12: plugin 'cache' (wanted by features.cache) needs the")
+
+
+def test_interfaces_that_this_machine_lacks_are_warnings(shell: Shell) -> None:
+    file = shell.write("plait.yaml", CONFIG.replace("name: a", "name: a, devices: [no0, lo, no1]"))
+
+    status, out, err = shell.run("validate", "-c", file)
+    warnings = json.loads(shell.run("validate", "--json", "-c", file)[1])["warnings"]
+
+    assert (status, out) == (ExitStatus.OK, f"{file}: valid; features: cache\n")
+    assert f"warning: {file}:2:27: node.devices: there is no interface no0; one of " in err
+    assert [each["column"] for each in warnings] == [27, 36]
 
 
 def test_the_schema_has_the_plugins_features(shell: Shell) -> None:
@@ -199,23 +252,56 @@ def instance() -> str:
     [
         (PlaitError("no"), ExitStatus.BAD_INPUT, "no\n"),
         (SystemProblem("no clang"), ExitStatus.SYSTEM, "no clang\n"),
+        (OSError(errno.ENOSPC, None, "/x"), ExitStatus.SYSTEM, "/x: No space left on device\n"),
         (RuntimeError("a bug"), ExitStatus.SYSTEM, "RuntimeError: a bug\n"),
+        (OSError(errno.EINVAL, "Invalid argument"), ExitStatus.SYSTEM, "Invalid argument\n"),
+        (FileNotFoundError(errno.ENOENT, "No", "/x"), ExitStatus.SYSTEM, "No: '/x'\n"),
     ],
 )
 def test_what_went_wrong_decides_the_exit_status(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, shown: str
 ) -> None:
-    def fail() -> None:
-        raise error
-
-    verb = click.Command("verb", callback=fail)
-    monkeypatch.setattr(cli.plait, "get_command", lambda ctx, name: verb)
-
-    ended, _, err = shell.run("verb")
+    ended, _, err = shell.run_verb(error, monkeypatch)
 
     assert ended == status
     assert err.endswith(shown)
-    assert ("Traceback" in err) == isinstance(error, RuntimeError)
+    assert err.startswith("Traceback") == (err != shown)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied"),
+        (PermissionError(errno.EPERM, "it failed"), "Operation not permitted (it failed)"),
+    ],
+)
+def test_what_a_user_may_not_do_has_a_hint(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, error: OSError, shown: str
+) -> None:
+    monkeypatch.setattr("plait.core.kernel.features.privileged", lambda: False)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    status, _, err = shell.run_verb(error, monkeypatch)
+
+    assert (status, err) == (ExitStatus.SYSTEM, f"{shown}\n  hint: run it with sudo\n")
+
+
+def test_sudo_is_no_hint_for_root(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+    _, _, err = shell.run_verb(PermissionError(errno.EPERM, None, "/x"), monkeypatch)
+
+    assert err.endswith("hint: root lacks capabilities here: `capsh --print`\n")
+
+
+def test_what_is_forbidden_to_one_who_may_do_everything_is_a_bug(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.core.kernel.features.privileged", lambda: True)
+
+    _, _, err = shell.run_verb(PermissionError(errno.EPERM, "it failed"), monkeypatch)
+
+    assert err.startswith("Traceback")
 
 
 def test_help_imports_no_heavy_library() -> None:

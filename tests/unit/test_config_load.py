@@ -198,6 +198,33 @@ def test_a_section_that_refuses_itself_is_named(tmp_path: Path) -> None:
     assert refusal(file) == ["plait.yaml:4:3: lb: table 8 is not a prime"]
 
 
+def test_a_number_in_quotes_has_a_hint(tmp_path: Path) -> None:
+    file = write(tmp_path, HEAD + "features:\n  tunnel: {port: '80'}\n")
+
+    with pytest.raises(PlaitError) as refused:
+        load_config(file, FEATURES)
+
+    assert refused.value.hint == "write 80, without quotes"
+
+
+def test_a_long_value_is_told_in_short(tmp_path: Path) -> None:
+    file = write(tmp_path, HEAD + f"features:\n  lb: {{algorithm: {'x' * 300}}}\n")
+
+    (line,) = refusal(file)
+
+    assert (
+        line == f"plait.yaml:4:19: lb.algorithm is '{'x' * 97}...'; expected one of random, maglev"
+    )
+
+
+def test_a_device_stands_once(tmp_path: Path) -> None:
+    file = write(tmp_path, HEAD.replace("{name: a", "{devices: [eth0, eth1, eth0], name: a"))
+
+    assert refusal(file) == [
+        "plait.yaml:2:30: node.devices names eth0 twice; the other is at plait.yaml:2:18"
+    ]
+
+
 def test_a_folder_is_merged_in_the_order_of_names(tmp_path: Path) -> None:
     write(tmp_path, HEAD + "features:\n  lb: {table: 9}\n", "10-node.yaml")
     write(tmp_path, "features:\n  lb: {algorithm: random}\n  tunnel: {port: 1}\n", "20-lb.yaml")
@@ -247,9 +274,18 @@ def test_a_folder_without_configs_is_named(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "plait.yaml").write_bytes(b"\xff\xfe")
+    write(tmp_path, HEAD, "10.yaml")
+    (tmp_path / "20.yaml").write_bytes(b"# one\nobjects: [\xff]\n")
 
-    assert refusal(tmp_path / "plait.yaml")[0].startswith("cannot read plait.yaml: not UTF-8")
+    assert refusal(tmp_path) == ["20.yaml:2:1: this line is not UTF-8 text: invalid start byte"]
+
+
+def test_every_file_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "node: {name: a}}\n", "10.yaml")
+    write(tmp_path, HEAD, "20.yaml")
+    write(tmp_path, "features: [\n", "30.yaml")
+
+    assert [each[:9] for each in refusal(tmp_path)] == ["10.yaml:1", "30.yaml:2"]
 
 
 def test_the_schema_is_valid_json_schema() -> None:

@@ -46,6 +46,14 @@ def test_an_address_of_another_endpoint_is_refused() -> None:
         choose("web", (IPv4Address("10.0.0.2"),), (), (_endpoint("other", "10.0.0.2"),))
 
 
+def test_an_address_of_the_node_is_refused_and_not_chosen() -> None:
+    own = frozenset((IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")))
+
+    with pytest.raises(PlaitError, match=r"this node itself has the address 10\.0\.0\.3"):
+        choose("db", [IPv4Address("10.0.0.3")], (), (), own)
+    assert choose("db", (), [SMALL], (), own) == (IPv4Address("10.0.0.4"),)
+
+
 def test_no_address_and_no_network_is_an_error() -> None:
     with pytest.raises(PlaitError, match="no network to choose an address from"):
         choose("web", (), (), ())
@@ -92,3 +100,10 @@ def _endpoint(name: str, *addresses: str) -> Endpoint:
         addresses=tuple(ip_address(address) for address in addresses),
         mac=veth_of(name).pod_mac,
     )
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "objects.d").touch()
+
+    with pytest.raises(NotADirectoryError):
+        objects.read_all(tmp_path / "objects.d")

@@ -86,6 +86,35 @@ def test_a_mistake_is_named_with_its_place(lines: list[str], place: str, what: s
     assert str(raised.value).startswith(f"lab.yaml:{place}: {what}")
 
 
+@pytest.mark.parametrize(
+    ("route", "refusal"),
+    [
+        (
+            "{to: 10.0.0.0/8, via: 198.51.100.1}",
+            "5:34: the host cannot reach 10.0.0.0/8 via 198.51.100.1; "
+            "expected another host's IPv4 address in 192.0.2.0/24",
+        ),
+        (
+            "{to: 10.0.0.0/8, via: 192.0.2.1}",
+            "5:34: the host cannot reach 10.0.0.0/8 via 192.0.2.1; "
+            "expected another host's IPv4 address in 192.0.2.0/24",
+        ),
+        (
+            "{to: 'fd00::/8', via: 192.0.2.2}",
+            "5:34: the host cannot reach fd00::/8 via 192.0.2.2; "
+            "expected an IPv6 address, and the host to have one in its network",
+        ),
+    ],
+)
+def test_a_next_hop_is_on_a_wire_of_the_host(route: str, refusal: str) -> None:
+    hosts = ["hosts: {a: {addresses: [192.0.2.1/24],", f"  routes: [{route}]}}}}"]
+
+    with pytest.raises(PlaitError) as raised:
+        parse_topology(_lab(*hosts), FILE)
+
+    assert str(raised.value) == f"lab.yaml:{refusal}"
+
+
 def test_every_mistake_is_named_at_once() -> None:
     text = _lab("hosts: {a: {pods: {x: {addresses: [10.0.0.1]}, y: {addresses: [10.0.0.1]}}}}")
 

@@ -1,5 +1,6 @@
 """Documents to objects: Kubernetes' shapes are read, every fault is told with its place."""
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -204,6 +205,7 @@ def test_every_fault_of_a_document_is_told_with_its_place() -> None:
         ("ready: false", "ready: 'no'", "ready is 'no'; expected true or false"),
         ("port: 8080", "port: '8080'", "port is '8080'; expected a whole number"),
         ("port: 8080", "port: true", "port is true; expected a whole number"),
+        ("10.244.1.10", "169.254.1.5", "on one link only; expected an IPv4 address"),
         ("name: web-x7", "name: web_x7", "name is 'web_x7'"),
         ("name: web-x7", "generateName: web-", "name is missing"),
         ("service-name: web", "service-name: [web]", "is a list; expected text"),
@@ -234,6 +236,43 @@ def test_a_wrong_workload_is_refused(right: str, wrong: str, complaint: str) -> 
     assert complaint in str(parsed.problems[0])
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("0.0.0.0", "which stands for no host"),
+        ("127.1.0.1", "which every host has for itself"),
+        ("169.254.1.1", "which is known on one link only"),
+        ("224.0.0.1", "which is no one host's"),
+        ("255.255.255.255", "which is no one host's"),
+        ("'::'", "which stands for no host"),
+        ("'::1'", "which every host has for itself"),
+        ("fe80::1", "which is known on one link only"),
+        ("ff02::1", "which is no one host's"),
+    ],
+)
+def test_an_address_that_others_cannot_reach_is_refused_everywhere(address: str, why: str) -> None:
+    expected = f"is {address.strip(chr(39))}, {why}; expected an IP address that other hosts can"
+
+    for text in (ENDPOINT, SERVICE):
+        parsed = parse(re.sub(r"(ddresses|IPs): \[.*\]", rf"\1: [{address}]", text))
+
+        assert parsed.objects == ()
+        assert expected in str(parsed.problems[0])
+
+
+@pytest.mark.parametrize("address", ["254.1.1.1", "169.253.0.1", "::2", "fec0::1"])
+def test_an_unusual_address_is_an_address(address: str) -> None:
+    parsed = parse(re.sub(r"addresses: .*", f"addresses: ['{address}']", ENDPOINT))
+
+    assert parsed.problems == ()
+
+
+def test_the_nodes_loopback_is_no_workloads_interface() -> None:
+    (problem,) = parse(ENDPOINT.replace("interface: pl0", "interface: lo")).problems
+
+    assert str(problem).startswith("objects.yaml:5:14: interface is 'lo', which is the node's own")
+
+
 def test_a_misspelt_key_of_a_workload_is_refused_with_the_nearest() -> None:
     (problem,) = parse(ENDPOINT.replace("mac:", "mca:")).problems
 
@@ -247,6 +286,20 @@ def test_keys_of_kubernetes_that_plait_has_no_use_for_are_ignored() -> None:
 
     assert len(parsed.objects) == 1
     assert parsed.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (SERVICE.replace("port: 80", "port: '80'"), "write 80, without quotes"),
+        (SLICE.replace("ready: false", "ready: 'false'"), "write false, without quotes"),
+        (SLICE.replace("ready: false", "ready: 'no'"), None),
+    ],
+)
+def test_what_is_wrong_but_for_its_quotes_has_a_hint(text: str, hint: str | None) -> None:
+    (problem,) = parse(text).problems
+
+    assert problem.hint == hint
 
 
 def test_kubectls_copy_of_the_document_is_not_kept() -> None:

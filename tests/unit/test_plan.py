@@ -46,7 +46,12 @@ class Node:
     def add(self, plugin: str, *, text: str | None = None, **gives: Any) -> Contribution:
         """Let a plugin contribute; its header PLUGIN.h defines what its fragments name."""
         functions = [each.function for each in gives.get("fragments", ())]
-        code = "\n".join(f"static int {name}(void) {{}}" for name in functions)
+        code = "\n".join(
+            (
+                *(f"static int {name}(void) {{}}" for name in functions),
+                *(f'PLAIT_CONST(__u32, {name}, "")' for name in gives.get("constants", ())),
+            )
+        )
         headers = self._headers(plugin, f"{plugin}.h", code if text is None else text)
         contribution = replace(Contribution(headers=headers), **gives)
         use = PluginUse(name=plugin, version="1", features=(plugin,))
@@ -291,6 +296,27 @@ def test_a_map_name_that_the_kernel_would_cut_is_refused(node: Node) -> None:
     assert node.problems() == [
         "map 'nat_sixteen_char' of plugin 'nat' has 16 characters; expected at most 15"
     ]
+
+
+@pytest.mark.parametrize("entries", [0, -1, 4e9, True, 2**32])
+def test_a_map_that_cannot_be_made_is_refused(node: Node, entries: int) -> None:
+    node.add("lb", maps=(MapSpec(name="lb_slots", max_entries=entries),))
+
+    assert node.problems() == [
+        f"map 'lb_slots' of plugin 'lb' has max_entries={entries};"
+        " expected a whole number from 1 to 4294967295"
+    ]
+
+
+def test_a_constant_that_no_header_declares_is_refused_with_the_nearest(node: Node) -> None:
+    declared = 'PLAIT_CONST(__u32, lb_limit, "at most");'
+    node.add("lb", text=declared, constants={"lb_limit": 1, "lb_limti": 2})
+
+    with pytest.raises(PlaitError) as refused:
+        node.plan()
+
+    assert "gives a value to 'lb_limti', a constant that none of its headers" in refused.value.what
+    assert refused.value.hint == "did you mean 'lb_limit'?"
 
 
 def test_drop_reasons_of_one_id_are_refused(node: Node) -> None:

@@ -241,6 +241,15 @@ def test_an_exception_on_import_names_plugin_and_line(
     assert (error.at.file, error.at.line) == (file, place)
 
 
+def test_a_plugin_that_ends_the_program_is_named(folder: Folder) -> None:
+    folder.add("cache.py", "import sys\nsys.exit(0)\n")
+
+    refusal = folder.refusal()
+
+    assert refusal.what == "plugin 'cache' failed to load: SystemExit: 0"
+    assert refusal.at and refusal.at.line == 2
+
+
 def test_every_broken_plugin_is_told_at_once(folder: Folder) -> None:
     folder.add("one.py", "PLUGIN_API = 0")
     folder.add("two.py", "1 / 0")

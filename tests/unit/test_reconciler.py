@@ -488,6 +488,17 @@ def test_once_there_is_room_nothing_is_left_out(states: list[list[Thing]], capac
     assert len(outcome.problems) == len(expected.problems)
 
 
+def test_what_an_entry_touches_is_known_whatever_order_it_was_given_in() -> None:
+    bench = Bench()
+    bench.put(thing("a", "u", "v", "w"))
+    bench.put(thing("a", "w", "u", "v"))
+    bench.bumps.clear()
+
+    bench.put(thing("a", "u", "v"))
+
+    assert bench.bumps == [frozenset({address_of("w")})]
+
+
 def test_an_empty_key_set_changes_nothing() -> None:
     bench = Bench()
     bench.put(thing("a"))

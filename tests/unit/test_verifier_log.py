@@ -32,6 +32,23 @@ processed 1000001 insns (limit 1000000) max_states_per_insn 40 total_states 9 pe
 """
 
 
+ENDLESS = """\
+; return slot->port; @ lb.h:3
+9: (85) call bpf_get_prandom_u32#7    ; R0=scalar()
+infinite loop detected at insn 9
+cur state: R0=scalar() R10=fp0
+old state: R0=scalar() R10=fp0
+processed 10 insns (limit 1000000) max_states_per_insn 0 total_states 1 peak_states 1 mark_read 0
+"""
+
+STACK = """\
+combined stack size of 5 calls is 576. Too large
+verification time 91 usec
+stack depth 64+0+288+0
+processed 0 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""
+
+
 @pytest.fixture
 def headers(tmp_path: Path) -> dict[str, Header]:
     path = tmp_path / "lb.h"
@@ -79,3 +96,22 @@ def test_an_empty_log_is_no_crash() -> None:
 
     assert error.what.endswith("it gave no reason")
     assert error.at is None
+
+
+def test_a_loop_without_an_end_is_told_without_the_states_of_the_verifier(
+    headers: dict[str, Header],
+) -> None:
+    error = explain(VerifierRefused("pod_egress", ENDLESS), headers)
+
+    assert error.what.endswith("refused pod_egress: infinite loop detected at insn 9")
+    assert error.at and error.at.line == 3
+    assert error.hint == "give it a constant bound, or use bpf_loop()"
+
+
+def test_too_much_stack_names_whose_fragments_share_it(headers: dict[str, Header]) -> None:
+    core = {"plait.h": Header(plugin="core", path=headers["lb.h"].path)}
+
+    error = explain(VerifierRefused("pod_egress", STACK), core | headers)
+
+    assert "combined stack size of 5 calls is 576. Too large" in error.what
+    assert error.expected and error.expected.endswith("through the fragments of lb")
