@@ -156,10 +156,10 @@ def migration(place: Place) -> Iterator[Edit]:
 
 def edit_config(place: Place, **settings: int) -> float:
     """Write the config, and wait until the generation that it makes has taken over."""
-    before = place.generation
+    before = place.committed
     began = time.monotonic()
     place.write_config(**settings)
-    return (wait_until(lambda: place.generation != before) - began) * 1000
+    return (wait_until(lambda: place.committed != before) - began) * 1000
 
 
 def write_backends(place: Place, pods: Sequence[str]) -> None:
