@@ -47,6 +47,7 @@ CHANGES_KEPT = 50
 class Command(Enum):
     """What somebody else than the kernel tells the agent."""
 
+    APPLY = "apply the config again"
     CONFIG = "the config changed"
     OBJECTS = "objects changed"
     ROLLBACK = "roll back"
@@ -103,7 +104,7 @@ class Agent:
         for number, command in (
             (signal.SIGTERM, Command.STOP),
             (signal.SIGINT, Command.STOP),
-            (signal.SIGHUP, Command.CONFIG),
+            (signal.SIGHUP, Command.APPLY),
             (signal.SIGUSR2, Command.ROLLBACK),
         ):
             signal.signal(number, lambda *_, command=command: self._inbox.put(command))
@@ -129,7 +130,13 @@ class Agent:
         and with each later change, would cost more than it finds.
         """
         gc.disable()
-        self._apply(first=self._node.datapath.generation is None)
+        if self._holds():
+            self._status.held = True
+            self._node.resume()
+            self._watch_objects()
+            self._publish()
+        else:
+            self._apply(first=self._node.datapath.generation is None)
         self._node.hops_unknown()
         gc.freeze()
         gc.enable()
@@ -166,7 +173,7 @@ class Agent:
         self._follow_kernel([each for each in messages if not isinstance(each, Command)])
         if Command.ROLLBACK in messages:
             self._roll_back()
-        if Command.CONFIG in messages:
+        if Command.APPLY in messages or (Command.CONFIG in messages and not self._holds()):
             self._apply(first=False)
         elif Command.OBJECTS in messages:
             self._scan()
@@ -234,6 +241,13 @@ class Agent:
         self._report(applied.outcome)
         self._watch_objects()
         self._publish()
+
+    def _holds(self) -> bool:
+        """A rollback lasts until the config is edited, whatever becomes of this process."""
+        held = self._node.is_left_behind(self._config)
+        if held:
+            log.warning("what runs is unchanged: it was rolled back to, and the config is as then")
+        return held
 
     def _roll_back(self) -> None:
         self._status.rollbacks += 1

@@ -138,7 +138,9 @@ class Datapath:
         if self.state is not None:
             settings = config_data(prepared.plan.config)
             objects = [str(path) for path in prepared.plan.config.objects]
-            self.state = replace(self.state, config=config, settings=settings, objects=objects)
+            self.state = replace(
+                self.state, config=config, settings=settings, objects=objects, held=False
+            )
             self.state.write(self._paths.run)
 
     def place(self, devices: Devices) -> None:

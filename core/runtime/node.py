@@ -119,6 +119,16 @@ class Node:
             warnings=prepared.compiled.warnings,
         )
 
+    def is_left_behind(self, path: Path) -> bool:
+        """True when the config at `path` is the one that a rollback has led away from."""
+        state = self.datapath.state
+        if state is None or not state.held:
+            return False
+        try:
+            return state.left_behind(load_config(path.absolute(), self._plugins.features()))
+        except PlaitError:
+            return False
+
     def scan(self, paths: Set[str] = frozenset()) -> Outcome | None:
         """Read the objects again, and bring maps and attachments in step; None: nothing changed.
 

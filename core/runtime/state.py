@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from plait.core.config.data import Data
+from plait.core.config.data import Data, config_data
+from plait.core.config.model import Config
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -21,7 +22,7 @@ class State:
 
     `programs` has the content key of each program, `drops` a sentence for each drop reason,
     `settings` the whole config, `objects` its folders; `before` is the state of the previous
-    generation, without one of its own.
+    generation, without one of its own. `held`: rolled back to, until the config is edited.
     """
 
     generation: int
@@ -35,6 +36,7 @@ class State:
     settings: Data = field(default_factory=dict)
     objects: Sequence[str] = ()
     before: Mapping[str, object] = field(default_factory=dict)
+    held: bool = False
 
     @classmethod
     def read(cls, run: Path) -> Self | None:
@@ -55,7 +57,17 @@ class State:
     def undone(self) -> Self:
         """The state of the previous generation, from which this one is the way back."""
         before = from_plain(type(self), self.before)
-        return replace(before, previous=self.generation, before=self.plain())
+        return replace(before, previous=self.generation, before=self.plain(), held=True)
+
+    def left_behind(self, config: Config) -> bool:
+        """True for the config that a rollback has led away from."""
+        if not self.held:
+            return False
+        before = from_plain(type(self), self.before)
+        return (before.settings, list(before.objects)) == (
+            config_data(config),
+            [str(path) for path in config.objects],
+        )
 
     @staticmethod
     def remove(run: Path) -> None:

@@ -202,6 +202,26 @@ def test_a_running_agent_rolls_back_and_follows_again_with_the_next_edit(node: N
     assert _connects(node, "10.96.0.50:80")
 
 
+def test_a_rollback_outlives_the_agent_and_an_edit_that_changes_nothing(node: Node) -> None:
+    node.start()
+    first = node.kernel_ids()
+    node.edit("maglev", "random")
+    node.plait("rollback")
+
+    node.kill()
+    node.start()
+    shown = node.plait("status").stdout
+    again = node.configure(f"# the same as before\n{node.config.read_text()}")
+
+    assert "rolled back" in shown
+    assert again.generation == 1
+    assert node.kernel_ids() == first
+    node.write("more.yaml", service("more", ips=("10.96.0.50",), backends=("10.244.1.11",)))
+    assert _connects(node, "10.96.0.50:80")
+    assert node.edit("random", "maglev").error is None
+    assert "rolled back" not in node.plait("status").stdout
+
+
 def test_there_is_nothing_to_roll_back_to_at_first(node: Node) -> None:
     node.apply()
 
