@@ -269,7 +269,12 @@ def _pins(node: Node) -> list[str]:
 
 
 def _host(node: Node) -> str:
-    commands = ("ip -br link", "ip route show table all", "ip -6 route show table all", "ip neigh")
+    commands = (
+        "ip -br link",
+        "ip route show table all",
+        "ip -6 route show table all",
+        "ip neigh show nud permanent",  # others come and go by themselves
+    )
     return "\n".join(node.lab.run("node-a", *each.split()).stdout for each in commands)
 
 
