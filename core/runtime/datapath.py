@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from plait.core.api.contract import Hook, OnReload
-from plait.core.config.data import config_data
+from plait.core.config.data import config_data, object_folders
 from plait.core.config.model import AttachBy
 from plait.core.control.revisions import Revisions
 from plait.core.errors import PlaitError, SystemProblem
@@ -137,7 +137,7 @@ class Datapath:
         """Another config leads to what runs already."""
         if self.state is not None:
             settings = config_data(prepared.plan.config)
-            objects = [str(path) for path in prepared.plan.config.objects]
+            objects = object_folders(prepared.plan.config)
             self.state = replace(
                 self.state, config=config, settings=settings, objects=objects, held=False
             )
@@ -233,6 +233,8 @@ class Datapath:
             self.attached = {}
             return
         end_handover(self.maps)
+        kept = (self.state.generation, self.state.previous)
+        generation.forget_others(self._paths.pins, filter(None, kept))
         attachments.detach_others(self._links, Mechanism(self.state.mechanism))
         ids = self.generation.program_ids()
         for place, found in list(self.attached.items()):
@@ -307,7 +309,7 @@ class Datapath:
             programs=prepared.keys,
             plugins={use.name: use.version for use in prepared.plan.plugins},
             settings=config_data(prepared.plan.config),
-            objects=[str(path) for path in prepared.plan.config.objects],
+            objects=object_folders(prepared.plan.config),
             before=self.state.plain() if self.state else {},
             drops={drop.name: drop.sentence for drop in prepared.plan.drops},
         )

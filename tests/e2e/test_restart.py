@@ -167,6 +167,17 @@ def test_apply_runs_without_an_agent_and_twice_is_once(node: Node) -> None:
     assert node.kernel_ids() == ids
 
 
+def test_what_a_killed_agent_left_pinned_goes_with_the_next_start(node: Node) -> None:
+    node.apply()
+    node.config.write_text(node.config.read_text().replace("maglev", "random"))
+    node.apply()
+    (node.paths.pins / "gen-77" / "map").mkdir(parents=True)
+
+    node.apply()
+
+    assert {each.name for each in node.paths.pins.glob("gen-*")} == {"gen-1", "gen-2"}
+
+
 def test_rollback_brings_the_generation_before_back(node: Node) -> None:
     node.apply()
     first = node.kernel_ids()
