@@ -172,6 +172,13 @@ class Datapath:
         current, target = self.generation, Generation.pinned(self._paths.pins, state.generation)
         if current is None or target is None:
             raise SystemProblem(f"generation {state.generation} is not pinned any more")
+        if unknown := {each.spec.name for each in plan.maps} - target.maps.keys():
+            target.close()
+            raise SystemProblem(
+                f"generation {state.generation} has no map {', '.join(sorted(unknown))}: another "
+                "version of Plait or of a plugin made it",
+                hint="apply a config instead",
+            )
         ids = {name: each.info.id for name, each in current.maps.items()}
         moved = [
             each.spec.name

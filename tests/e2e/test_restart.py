@@ -233,6 +233,20 @@ def test_a_rollback_outlives_the_agent_and_an_edit_that_changes_nothing(node: No
     assert "rolled back" not in node.plait("status").stdout
 
 
+def test_there_is_no_way_back_to_a_generation_of_another_version(node: Node) -> None:
+    node.apply()
+    node.config.write_text(node.config.read_text().replace("maglev", "random"))
+    node.apply()
+    now = node.kernel_ids()
+    (node.paths.pins / "gen-1" / "map" / "plait_silent").unlink()
+
+    done = node.plait("rollback")
+
+    assert done.returncode == 3
+    assert "generation 1 has no map plait_silent: another version" in done.stderr
+    assert node.kernel_ids() == now
+
+
 def test_there_is_nothing_to_roll_back_to_at_first(node: Node) -> None:
     node.apply()
 
