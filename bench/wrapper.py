@@ -30,7 +30,7 @@ class Wrapper:
     def __init__(
         self, prepared: Prepared, hook: Hook, maps: Mapping[str, Map], cache: Path
     ) -> None:
-        headers = {**prepared.plan.folders, "bench": HEADERS}
+        headers = {**prepared.plan.headers, "bench": HEADERS}
         source = _wrapped(render(prepared.plan)[hook.value], hook)
         compiled = compile_sources({hook.value: source}, headers, cache)
         self._maps = maps

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plait.core.errors import PlaitError, Position, SystemProblem, raise_all
-from plait.core.kernel.verifier import stack_advice
 
 LIBRARY = Path(__file__).parent / "bpf"
 """The C library that every program includes; its owner is 'core'."""
@@ -40,8 +39,6 @@ _MESSAGE = re.compile(
 _CALL = re.compile(  # of a fragment, as the template writes it
     r'^#line (?P<line>\d+) "(?P<file>[^"]+)"\n\s*verdict = (?P<call>.*\));', re.MULTILINE
 )
-
-
 _STACK = "BPF stack limit"
 
 
@@ -118,6 +115,18 @@ def find_compiler() -> str:
     )
 
 
+def stack_advice(plugins: Iterable[str]) -> tuple[str, str]:
+    """(expected, hint) where the fragments of a program take too much stack together.
+
+    They are compiled into one: neither clang nor the verifier can tell whose variables are large.
+    """
+    own = ", ".join(sorted(set(plugins) - {"core"}))
+    return (
+        f"at most 512 bytes of local variables on each path through the fragments of {own}",
+        "keep large ones in a map of one entry, of type BPF_MAP_TYPE_PERCPU_ARRAY",
+    )
+
+
 def _key(source: str, folders: Mapping[str, Path]) -> str:
     """Name of the object in the cache: what it is made of, and by which compiler."""
     content = hashlib.sha256()
@@ -159,14 +168,10 @@ def _explain(name: str, source: str, messages: str, folders: Mapping[str, Path])
     if match is None:
         return SystemProblem(f"clang failed on {name}: {messages.strip() or 'no message'}")
     owner, _, header = match["file"].rpartition("/")
+    file = folders[owner] / header if owner in folders else Path(match["file"])
+    at = Position(file=file, line=int(match["line"]), column=int(match["column"]))
     if owner not in folders:
-        at = Position(
-            file=Path(match["file"]), line=int(match["line"]), column=int(match["column"])
-        )
         return PlaitError(f"generated program {name} does not compile: {match['text']}", at=at)
-    at = Position(
-        file=folders[owner] / header, line=int(match["line"]), column=int(match["column"])
-    )
     what = f"plugin {owner!r} does not compile: {match['text']}"
     calls = {(each["file"], each["line"]): each["call"] for each in _CALL.finditer(source)}
     call = calls.get((match["file"], match["line"]))

@@ -42,6 +42,11 @@ static __always_inline __u16 plait_slot(const struct plait_addr *addr)
 	return folded * 0x9e3779b1u >> 16;
 }
 
+/* The value in a map that only says what is in it. */
+struct plait_listed {
+	__u32 unused;
+};
+
 /* Workloads with an interface on this node, by address. */
 struct plait_endpoint_key {
 	struct plait_addr addr;
@@ -74,16 +79,12 @@ struct plait_local_key {
 	struct plait_addr addr;
 };
 
-struct plait_local {
-	__u32 unused;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct plait_local_key);
-	__type(value, struct plait_local);
+	__type(value, struct plait_listed);
 } plait_locals SEC(".maps");
 
 static __always_inline bool plait_is_local(const struct plait_addr *addr)
@@ -113,15 +114,11 @@ struct plait_hop_key {
 };
 _Static_assert(sizeof(struct plait_hop_key) == 20, "hashed as bytes: no hidden padding");
 
-struct plait_hop {
-	__u32 unused;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
 	__type(key, struct plait_hop_key);
-	__type(value, struct plait_hop);
+	__type(value, struct plait_listed);
 } plait_silent SEC(".maps");
 
 static __always_inline bool plait_is_silent(const struct plait_addr *nexthop, __u32 ifindex)

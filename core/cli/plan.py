@@ -10,7 +10,7 @@ import click
 from plait.core.cli.context import Context, config_option, json_option, pass_context
 
 if TYPE_CHECKING:
-    from plait.core.runtime.preview import HookPreview, MapPreview, Preview, ProgramPreview
+    from plait.core.runtime.preview_model import HookPreview, MapPreview, Preview, ProgramPreview
 
 
 @click.command(

@@ -38,10 +38,10 @@ def command(context: Context, config: Path, output: Path) -> None:
 
     plugins = context.load_plugins()
     plan = plan_config(load_config(config, plugins.features()), plugins, context.kernel())
-    flags = "\n".join(compile_flags(plan.folders)) + "\n"
+    flags = "\n".join(compile_flags(plan.headers)) + "\n"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        link_headers(output, plan.folders)
+        link_headers(output, plan.headers)
         (output / "compile_flags.txt").write_text(flags, encoding="utf-8")
         for name, source in render(plan).items():
             (output / f"{name}.c").write_text(source, encoding="utf-8")

@@ -17,6 +17,11 @@ def config_data(config: Config) -> Data:
     return {"node": plain(config.node), "features": dict(features)}
 
 
+def object_folders(config: Config) -> list[str]:
+    """The objects' folders, as plain data."""
+    return [str(path) for path in config.objects]
+
+
 def config_of(data: Mapping[str, object], features: Sequence[Feature]) -> Config:
     """The config that `config_data` was made from. ValueError when a feature does not take it."""
     given = data["features"]

@@ -45,8 +45,8 @@ class MapFlag(IntFlag):
     MMAPABLE = 1 << 10
 
 
-_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
-_PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
+ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
+PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 
 
 class MapFull(Exception):
@@ -78,7 +78,7 @@ class Map:
         self.info = kernel_info.map_info(fd)
         self._padded_size = -(-self.info.value_size // 8) * 8
         self.value_stride = self.info.value_size
-        if self.info.type in _PER_CPU:
+        if self.info.type in PER_CPU:
             self.value_stride = self._padded_size * libbpf.possible_cpus()
         entry = self.info.key_size + self.value_stride
         self._chunk = max(1, min(_CHUNK_ENTRIES, _CHUNK_BYTES // max(1, entry)))
@@ -204,7 +204,7 @@ class Map:
     def clear(self) -> None:
         """Remove all entries; those of an array, which has them always, become zero."""
         keys = [key for key, _ in self.items()]
-        if self.info.type in _ARRAYS:
+        if self.info.type in ARRAYS:
             self.update_many((key, bytes(self.value_stride)) for key in keys)
         else:
             self.delete_many(keys)

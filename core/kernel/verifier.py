@@ -1,10 +1,11 @@
 """What the kernel's verifier said, put as an error that names the plugin, the file and the line."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from plait.codegen.compile import stack_advice
 from plait.core.errors import PlaitError, Position
 from plait.core.kernel.bpfobject import VerifierRefused
 
@@ -40,18 +41,6 @@ def explain(refused: VerifierRefused, headers: Mapping[str, Header]) -> PlaitErr
         at=at,
         expected=expected,
         hint=hint,
-    )
-
-
-def stack_advice(plugins: Iterable[str]) -> tuple[str, str]:
-    """(expected, hint) where the fragments of a program take too much stack together.
-
-    They are compiled into one: neither clang nor the verifier can tell whose variables are large.
-    """
-    own = ", ".join(sorted(set(plugins) - {"core"}))
-    return (
-        f"at most 512 bytes of local variables on each path through the fragments of {own}",
-        "keep large ones in a map of one entry, of type BPF_MAP_TYPE_PERCPU_ARRAY",
     )
 
 

@@ -1,8 +1,6 @@
 """Config, contributions and kernel features to one `Plan`: the same plan in whatever order."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from zlib import crc32
 
 from plait.core.api.contract import Contribution, Hook, Stage
@@ -11,6 +9,7 @@ from plait.core.errors import PlaitError, raise_all
 from plait.core.plan.check import CORE, Part, problems
 from plait.core.plan.model import DropReason, HookPlan, MapPlan, Plan, PluginUse, Step
 from plait.core.plan.order import Owned, in_order
+from plait.core.plan.sources import function_line
 
 
 def make_plan(
@@ -22,9 +21,9 @@ def make_plan(
     """Resolve `contributions`, and what the framework itself brings (`core`), into a plan.
 
     Core comes first, then plugins by name; maps, tests and fragments keep a plugin's own order. A
-    hook without fragments is left out. `headers` are the folders of C headers, in the same order.
-    `kernel` says which `KernelFeature`s there are. Raises every problem at once, each naming the
-    plugins it is about.
+    hook without fragments is left out. `headers` has the folders of C headers by their owners, in
+    the same order. `kernel` says which `KernelFeature`s there are. Raises every problem at once,
+    each naming the plugins it is about.
     """
     used = sorted(contributions, key=lambda each: each[0].name)
     parts = (
@@ -49,7 +48,7 @@ def make_plan(
             for name, value in sorted(each.gives.constants.items())
         ),
         sizes=tuple(size for each in parts for size in sorted(each.gives.sizes.items())),
-        headers=tuple(each.gives.headers for each in parts),
+        headers={each.plugin: each.gives.headers for each in parts},
         tests=tuple(test for each in parts for test in each.gives.tests),
         sysctls=tuple(dict.fromkeys(sysctl for each in parts for sysctl in each.gives.sysctls)),
         kernel=dict(sorted(kernel.items())),
@@ -74,26 +73,14 @@ def _hooks(parts: Sequence[Part], found: list[PlaitError]) -> Iterator[HookPlan]
                     plugin=each.plugin,
                     fragment=each.fragment,
                     part=flow_parts.get(each.plugin),
-                    line=_line(headers[each.plugin] / each.fragment.header, each.fragment.function),
+                    line=function_line(
+                        headers[each.plugin] / each.fragment.header, each.fragment.function
+                    ),
                 )
                 for each in ordered
             )
         if steps:
             yield HookPlan(hook=hook, steps=tuple(steps))
-
-
-def _line(header: Path, function: str) -> int:
-    """Where a header defines a function, or names it first; 1 when it cannot be read, or does not:
-    that is a problem of its own.
-    """
-    try:
-        text = header.read_text(encoding="utf-8")
-    except OSError:
-        return 1
-    name = rf"\b{re.escape(function)}\s*\("
-    definition = re.compile(rf"^(?:\w[^\n;{{}}]*)?{name}[^;{{}}]*\)\s*\{{", re.MULTILINE)
-    found = definition.search(text) or re.search(name, text)
-    return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
 def _fragments(parts: Sequence[Part], hook: Hook, stage: Stage) -> tuple[Owned, ...]:

@@ -10,13 +10,12 @@ from zlib import crc32
 from plait.core.api.contract import Contribution, KernelFeature
 from plait.core.config.model import Config
 from plait.core.errors import PlaitError
+from plait.core.plan.sources import constants
 
 CORE = "core"
 NAME_BYTES = 15
 """The kernel cuts what is longer off the name of a map."""
 ENTRIES_MAX = 2**32 - 1
-
-_DECLARATION = re.compile(r"\bPLAIT_CONST\(\s*[^,]+,\s*(\w+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +123,7 @@ def _unknown_constants(part: Part) -> Iterator[PlaitError]:
     """A value that nobody asks for: most likely its name is misspelt."""
     if part.plugin == CORE or not part.gives.constants:
         return
-    texts = (file.read_text("utf-8") for file in sorted(part.gives.headers.glob("*.h")))
-    declared = [name for text in texts for name in _DECLARATION.findall(text)]
+    declared = [name for name, _ in constants(part.gives.headers)]
     for name in sorted(part.gives.constants):
         if name not in declared:
             near = get_close_matches(name, declared, n=1)

@@ -15,7 +15,8 @@ def plan_hash(plan: Plan) -> str:
     Where the headers lie does not count. Neither does the code of `MapSpec.migrate`: the plugin's
     version stands for it.
     """
-    content = [_content(replace(plan, headers=())), [_headers(folder) for folder in plan.headers]]
+    headers = [_headers(folder) for folder in plan.headers.values()]
+    content = [_content(replace(plan, headers={})), headers]
     return sha256(json.dumps(content).encode()).hexdigest()
 
 

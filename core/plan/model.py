@@ -71,16 +71,10 @@ class Plan:
     drops: tuple[DropReason, ...]
     constants: tuple[tuple[str, int], ...]
     sizes: tuple[tuple[str, int], ...]
-    headers: tuple[Path, ...]
+    headers: Mapping[str, Path]
     tests: tuple[PacketTest, ...]
     sysctls: tuple[Sysctl, ...]
     kernel: Mapping[str, bool]
-
-    @property
-    def folders(self) -> dict[str, Path]:
-        """The folders of C headers by their owners' names: 'core', and plugins."""
-        owners = ("core", *(use.name for use in self.plugins))
-        return dict(zip(owners, self.headers, strict=True))
 
     @property
     def families(self) -> tuple[int, ...]:

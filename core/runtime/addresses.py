@@ -1,6 +1,6 @@
 """The node's own addresses, told to the datapath."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from plait.codegen.codec import Codec
@@ -12,16 +12,18 @@ _DUMMY_ADDRESS = IPv4Address("192.0.0.8")
 """Of a router without an address of its own (RFC 7600, section 4.8)."""
 
 
-def write(maps: Mapping[str, Map], by_device: Mapping[str, Iterable[Address]]) -> None:
+def write(maps: Mapping[str, Map], own: Sequence[Address]) -> None:
     """Those by which this node speaks as a router, the first of each family; and all of them.
 
-    Of more than the map has room for, the last are left out.
+    Of more than the map has room for, the last are left out. A generation that an older Plait made
+    may not know the map.
     """
-    own = [address for each in by_device.values() for address in each]
     _, router = maps[NODES].codecs()
     maps[NODES].update(bytes(4), _router(router, own))
 
-    known = maps[LOCALS]
+    known = maps.get(LOCALS)
+    if known is None:
+        return
     key, value = known.codecs()
     wanted = [key.encode({"addr": each}) for each in own[: known.info.max_entries]]
     known.delete_many({each for each, _ in known.items()} - set(wanted))

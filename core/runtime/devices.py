@@ -41,6 +41,11 @@ class LinkTable:
             self.add(link)
         self.refresh_addresses()
 
+    @property
+    def own(self) -> tuple[Address, ...]:
+        """The node's own addresses, in the order of its devices."""
+        return tuple(self._own)
+
     def refresh_addresses(self) -> Set[Address]:
         """Ask the kernel for the node's own addresses; those that came or went."""
         before = self._own

@@ -11,7 +11,6 @@ from plait.core.control.endpoints import endpoint_handler
 from plait.core.control.reconciler import Outcome, Reconciler
 from plait.core.control.revisions import Revisions
 from plait.core.control.targets import KernelTarget, reconciled_targets
-from plait.core.endpoints.links import node_addresses
 from plait.core.endpoints.monitor import NeighbourChanged
 from plait.core.endpoints.objects import default_folder
 from plait.core.errors import PlaitError, raise_all
@@ -93,7 +92,7 @@ class Node:
 
         def fill(generation: Generation) -> None:
             fitted = not self._outcome.overflows
-            addresses.write(generation.maps, node_addresses())
+            addresses.write(generation.maps, self.links.own)
             self._reconcile(config, plan, generation, changed)
             if fitted and self.datapath.generation not in (None, generation):
                 # Smaller maps than what runs needs would take entries from under its traffic.
@@ -180,9 +179,10 @@ class Node:
 
     def addresses_changed(self) -> None:
         """The node's own addresses changed."""
+        changed = self.links.refresh_addresses()
         if self.datapath.generation:
-            addresses.write(self.datapath.maps, node_addresses())
-        if changed := self.links.refresh_addresses():
+            addresses.write(self.datapath.maps, self.links.own)
+        if changed:
             self._sync_endpoints(lambda each: not changed.isdisjoint(each.addresses))
             self.place()
         self.routes_changed()
@@ -195,7 +195,7 @@ class Node:
         plan = plan_config(config, self._plugins, self._kernel)
 
         def fill(generation: Generation) -> None:
-            addresses.write(generation.maps, node_addresses())
+            addresses.write(generation.maps, self.links.own)
             self._reconcile(config, plan, generation, self.store.keys())
 
         devices = self.links.wanted(config, self.store.values())

@@ -6,20 +6,18 @@ Whatever is told here is asked of the functions by which `Node.apply` decides.
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from plait.codegen.object import MapDefinition
-from plait.core.config.data import Data, config_data, config_of
+from plait.core.config.data import Data, config_data, config_of, object_folders
 from plait.core.config.load import load_config
-from plait.core.config.model import Config
 from plait.core.kernel import libbpf
 from plait.core.kernel.features import probe
 from plait.core.kernel.info import ProgramInfo
 from plait.core.kernel.links import Attachment, Mechanism
-from plait.core.kernel.maps import MapType
+from plait.core.kernel.maps import ARRAYS, PER_CPU, MapType
 from plait.core.kernel.pins import Paths
 from plait.core.objects.store import Store
 from plait.core.pipeline import Prepared, plan_config, prepare
@@ -32,6 +30,17 @@ from plait.core.runtime.datapath import Devices, is_current, mechanism_of, uncha
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
 from plait.core.runtime.node import SOURCE, file_source
+from plait.core.runtime.preview_model import (
+    Change,
+    HookPreview,
+    MapPreview,
+    PlacePreview,
+    PluginPreview,
+    Preview,
+    ProgramPreview,
+    StepPreview,
+    SysctlPreview,
+)
 from plait.core.runtime.proving import prove
 from plait.core.runtime.settings import changes as settings_changes
 from plait.core.runtime.staging import (
@@ -44,117 +53,6 @@ from plait.core.runtime.staging import (
 from plait.core.runtime.state import State
 
 _ENTRY_OVERHEAD = 64  # bytes that the kernel keeps beside a hash map's key and value, about
-_PER_CPU = {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH}
-_ARRAYS = {MapType.ARRAY, MapType.PERCPU_ARRAY}
-
-
-class Change(StrEnum):
-    """What becomes of a program, or of the program at a place."""
-
-    NEW = "new"
-    UNCHANGED = "unchanged"
-    SWAPPED = "swapped"
-    GONE = "gone"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginPreview:
-    """A plugin that takes part. `running` is its version in what runs, if it is there."""
-
-    name: str
-    version: str
-    running: str | None
-    features: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepPreview:
-    """A fragment in its place; `line` of the plugin's header defines it."""
-
-    stage: str
-    function: str
-    plugin: str
-    header: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookPreview:
-    """The fragments of a hook, in the order in which a packet meets them."""
-
-    hook: str
-    steps: tuple[StepPreview, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramPreview:
-    """A program, and with --load its `instructions` and how many of them the verifier `walked`."""
-
-    name: str
-    change: str
-    instructions: int | None = None
-    walked: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapPreview:
-    """A map, by whom it is and what becomes of it. `bytes` is what it takes when it is full, about;
-    `key` the setting that sizes it. Of a map that goes only the name is known.
-    """
-
-    name: str
-    change: str
-    plugin: str | None = None
-    entries: int | None = None
-    bytes: int | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacePreview:
-    """A program on a device."""
-
-    device: str
-    hook: str
-    mechanism: str
-    change: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SysctlPreview:
-    """A setting of the kernel that would be changed: its path below /proc/sys."""
-
-    path: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """A plan against what runs.
-
-    `running` is the generation that runs, None when nothing does. `effect` is the dearest of all
-    that would change, None when nothing would, or nothing runs. `verifier_seconds` and the counts
-    of programs are there with --load.
-    """
-
-    node: str
-    running: int | None
-    effect: Effect | None
-    plugins: tuple[PluginPreview, ...]
-    hooks: tuple[HookPreview, ...]
-    programs: tuple[ProgramPreview, ...]
-    maps: tuple[MapPreview, ...]
-    bytes: int
-    places: tuple[PlacePreview, ...]
-    sysctls: tuple[SysctlPreview, ...]
-    keys: tuple[KeyChange, ...]
-    verifier_seconds: float | None
-    warnings: tuple[str, ...]
-
-    def plain(self) -> dict[str, object]:
-        """As plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +156,7 @@ def _effect(prepared: Prepared, running: Running, taken: Takeover, *, live: bool
     state, now = running.state, config_data(prepared.plan.config)
     if state and (state.settings.get("features"), list(state.objects)) != (
         now["features"],
-        _folders(prepared.plan.config),
+        object_folders(prepared.plan.config),
     ):
         return Effect.MAP_WRITE
     return Effect.LIVE if live else None
@@ -280,7 +178,7 @@ def _keys(
         return _effect(mixed, running, running.takeover(mixed), live=True)
 
     changed = key_changes(dict(state.settings), config_data(plan.config), alone)
-    before, after = list(state.objects), _folders(plan.config)
+    before, after = list(state.objects), object_folders(plan.config)
     if before == after:
         return changed
     return (
@@ -292,10 +190,6 @@ def _keys(
             effect=Effect.MAP_WRITE,
         ),
     )
-
-
-def _folders(config: Config) -> list[str]:
-    return [str(path) for path in config.objects]
 
 
 def _hook(hook: HookPlan) -> HookPreview:
@@ -402,7 +296,7 @@ def _full_bytes(definition: MapDefinition, max_entries: int) -> int:
     key, value = (-(-size // 8) * 8 for size in (definition.key_size, definition.value_size))
     if definition.map_type == MapType.RINGBUF:
         return max_entries
-    if definition.map_type in _PER_CPU:
+    if definition.map_type in PER_CPU:
         value *= libbpf.possible_cpus()
-    overhead = 0 if definition.map_type in _ARRAYS else key + _ENTRY_OVERHEAD
+    overhead = 0 if definition.map_type in ARRAYS else key + _ENTRY_OVERHEAD
     return max_entries * (value + overhead)

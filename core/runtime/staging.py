@@ -9,9 +9,9 @@ from enum import StrEnum
 from functools import lru_cache
 
 from plait.codegen.layout import layout_of
-from plait.codegen.object import Constant, MapDefinition, ObjectInfo, read_object
+from plait.codegen.object import MapDefinition, ObjectInfo, read_object
 from plait.core.api.contract import MapSpec, OnReload
-from plait.core.errors import PlaitError, Position, SystemProblem, raise_all
+from plait.core.errors import PlaitError, SystemProblem
 from plait.core.kernel import info as kernel_info
 from plait.core.kernel.bpfobject import BpfObject, ObjectMap, VerifierRefused
 from plait.core.kernel.maps import Map
@@ -297,41 +297,11 @@ class _Loader:
         rodata.set_initial_value(bytes(content))
 
 
-def check_constants(plan: Plan, objects: Mapping[str, bytes]) -> None:
-    """PlaitError for each value that its constant has no room for."""
-    values = dict(plan.constants)
-    found = {each.name: each for image in objects.values() for each in inspect(image).constants}
-    raise_all(
-        _too_big(plan, constant, values[name])
-        for name, constant in sorted(found.items())
-        if name in values and not _fits(values[name], constant.size)
-    )
-
-
-def _fits(value: int, size: int) -> bool:
-    bits = 8 * size
-    return -(1 << (bits - 1)) <= value < 1 << bits
-
-
-def _too_big(plan: Plan, constant: Constant, value: int) -> PlaitError:
-    declared = re.compile(rf"\bPLAIT_CONST\([^,]+,\s*({re.escape(constant.name)})\b")
-    what = f"{value} does not fit into the constant {constant.name}, {8 * constant.size} bits"
-    for header in headers_of(plan).values():
-        text = header.path.read_text("utf-8")
-        if found := declared.search(text):
-            line = text.count("\n", 0, found.start(1)) + 1
-            column = found.start(1) - text.rfind("\n", 0, found.start(1))
-            at = Position(file=header.path, line=line, column=column, width=len(constant.name))
-            hint = "declare it larger, or bound the setting that it is made of"
-            return PlaitError(f"plugin {header.plugin}: {what}", at=at, hint=hint)
-    return PlaitError(what)
-
-
 def headers_of(plan: Plan) -> dict[str, Header]:
     """Every C header of the plan by base name, with its owner."""
     return {
         path.name: Header(plugin=owner, path=path)
-        for owner, folder in plan.folders.items()
+        for owner, folder in plan.headers.items()
         for path in sorted(folder.glob("*.h"))
     }
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from plait.core.config.data import Data, config_data
+from plait.core.config.data import Data, config_data, object_folders
 from plait.core.config.model import Config
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class State:
         before = from_plain(type(self), self.before)
         return (before.settings, list(before.objects)) == (
             config_data(config),
-            [str(path) for path in config.objects],
+            object_folders(config),
         )
 
     @staticmethod

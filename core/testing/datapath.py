@@ -18,7 +18,7 @@ from plait.core.control.revisions import Revisions
 from plait.core.control.targets import reconciled_targets
 from plait.core.endpoints.links import Link as Interface
 from plait.core.errors import raise_all
-from plait.core.kernel.maps import Map, MapType
+from plait.core.kernel.maps import ARRAYS, Map
 from plait.core.kernel.programs import Skb, test_run
 from plait.core.objects.model import Address, Endpoint, Key, Meta, Object
 from plait.core.pipeline import Prepared
@@ -28,10 +28,9 @@ from plait.core.runtime.collector import Collected, collect, measure_hz
 from plait.core.runtime.flows import Ends, Flow, read_flows
 from plait.core.runtime.proving import VERDICTS
 from plait.core.runtime.staging import Staged
-from plait.core.testing.network import NODE, UPLINK, Network, private_network
+from plait.core.testing.network import NODE, Network, private_network
 from plait.core.testing.packets import Frame, Link
 
-_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _SEEN = struct.Struct("=I")
 
 
@@ -81,7 +80,7 @@ class Datapath:
         self.network = self._exit.enter_context(Network())
         self.network.set(self.plan.sysctls)
         self._clear()
-        addresses.write(self.maps, {UPLINK: NODE.values()})
+        addresses.write(self.maps, tuple(NODE.values()))
         self._reconciler.sync({})
         return self
 
@@ -227,7 +226,7 @@ class Datapath:
 
     def _clear(self) -> None:
         for each in self.maps.values():
-            if each.info.type not in _ARRAYS:
+            if each.info.type not in ARRAYS:
                 each.delete_many([key for key, _ in each.items()])
 
 

@@ -39,7 +39,7 @@ def test_a_call_stands_at_the_line_that_defines_its_fragment(case: Case) -> None
         lines = render(case.plan)[hook.hook].splitlines()
 
         for step in hook.steps:
-            header = case.plan.folders[step.plugin] / step.fragment.header
+            header = case.plan.headers[step.plugin] / step.fragment.header
             at = lines.index(f'#line {step.line} "{step.plugin}/{step.fragment.header}"')
             assert f" {step.fragment.function}(" in lines[at + 1]
             assert f" {step.fragment.function}(plait_ctx" in _line(header, step.line)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from plait.core.cli.plan import describe
 from plait.core.plan.diff import Effect, KeyChange
-from plait.core.runtime.preview import (
+from plait.core.runtime.preview_model import (
     Change,
     HookPreview,
     MapPreview,
