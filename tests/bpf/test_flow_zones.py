@@ -3,6 +3,8 @@
 import pytest
 
 from plait.core.api import Verdict
+from plait.core.plan.core import LOCALS
+from plait.core.runtime import addresses
 from plait.core.testing.network import NODE
 from plait.testing import (
     Addresses,
@@ -68,6 +70,22 @@ def test_the_wire_does_not_speak_for_the_node(datapath: Datapath, net: Addresses
 
     assert (result.verdict, result.packet) == (Verdict.PASS, forged)
     assert datapath.flows() == before
+
+
+def test_an_address_that_the_node_gives_up_is_another_s(datapath: Datapath, net: Addresses) -> None:
+    request = udp(src=NODE[net.server.version], dst=net.server)
+
+    addresses.write(datapath.maps, ())
+
+    assert datapath.netdev_ingress(request).verdict is Verdict.REDIRECT
+
+
+def test_a_generation_that_knows_no_addresses_of_the_node_is_served(datapath: Datapath) -> None:
+    older = {name: each for name, each in datapath.maps.items() if name != LOCALS}
+
+    addresses.write(older, tuple(NODE.values()))
+
+    assert datapath.entries(LOCALS)
 
 
 def test_a_pod_that_takes_over_an_address_may_use_the_same_ports(
