@@ -30,21 +30,24 @@ from plait.core.config.model import Config, NodeConfig
 from plait.core.config.settings import setting
 from plait.core.errors import PlaitError, Position
 from plait.core.objects.document import Field
-from plait.core.objects.model import (
-    Endpoint,
+from plait.core.objects.model import Address, Endpoint, HostPort, Meta, Network, Object
+from plait.core.objects.nodes import Host, Node
+from plait.core.objects.services import (
+    Distribution,
     EndpointSlice,
-    Meta,
-    Object,
     Service,
     ServicePort,
     SliceEndpoint,
     SlicePort,
+    TrafficPolicy,
 )
 
 __all__ = [
     "PLUGIN_API",
+    "Address",
     "Config",
     "Contribution",
+    "Distribution",
     "Endpoint",
     "EndpointSlice",
     "Entry",
@@ -55,9 +58,13 @@ __all__ = [
     "Fragment",
     "Handler",
     "Hook",
+    "Host",
+    "HostPort",
     "KernelFeature",
     "MapSpec",
     "Meta",
+    "Network",
+    "Node",
     "NodeConfig",
     "Object",
     "OnReload",
@@ -71,6 +78,7 @@ __all__ = [
     "SlicePort",
     "Stage",
     "Sysctl",
+    "TrafficPolicy",
     "Verdict",
     "hookimpl",
     "packets",

@@ -199,20 +199,31 @@ class Contribution:
     requires: tuple[KernelFeature | str, ...] = ()
 
 
+def _alone(each: Object) -> tuple[str, ...]:
+    return (each.name,)
+
+
+def _none(_each: Object) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
     """Control plane: a pure function from objects to wanted map entries.
 
-    Objects of `kinds` are grouped by `scope` (None: not this handler's business), and `wanted` is
-    called once for each scope that changed, with all of its objects in name order. It may
-    raise or yield a `PlaitError` for an object that makes no sense: that is reported, and a scope
-    whose `wanted` raised keeps the entries it had.
+    Objects of `kinds` are grouped: `scopes` names the groups that one belongs to (none: it is not
+    this handler's business); by default each is alone. `wanted` is called once for each scope that
+    changed, with all of its objects in name order, those that are `shared` by all scopes among
+    them: when such a one changes, every scope is asked. It may raise or yield a `PlaitError` for an
+    object that makes no sense: that is reported, and a scope whose `wanted` raised keeps the
+    entries it had.
     """
 
     name: str
     kinds: tuple[type[Object], ...]
-    scope: Callable[[Object], str | None]
     wanted: Callable[[str, Sequence[Object]], Iterable[Entry | PlaitError]]
+    scopes: Callable[[Object], Iterable[str]] = _alone
+    shared: Callable[[Object], bool] = _none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,11 +35,7 @@ def endpoint_handler(
             elif link := present.get(endpoint.interface):
                 yield from _entries(endpoint, link, endpoint.mac or macs.get(link.index))
 
-    return Handler(name="endpoints", kinds=(Endpoint,), scope=_scope, wanted=wanted)
-
-
-def _scope(each: Object) -> str:
-    return f"{each.meta.namespace}/{each.meta.name}"
+    return Handler(name="endpoints", kinds=(Endpoint,), wanted=wanted)
 
 
 def _entries(endpoint: Endpoint, link: Link, mac: str | None) -> Iterator[Entry | PlaitError]:

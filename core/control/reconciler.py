@@ -46,7 +46,7 @@ class Reconciler:
         bump: Callable[[frozenset[Address]], None],
         bump_all: Callable[[], None],
     ) -> None:
-        self._rosters = tuple(Roster(handler) for handler in handlers)
+        self._rosters = {handler: Roster(handler) for handler in handlers}
         self._maps = dict(maps)
         self._encoder = Encoder(maps)
         self._bump = bump
@@ -106,7 +106,7 @@ class Reconciler:
 
     def _due(self, objects: Mapping[Key, Object], changed: Collection[Key] | None) -> set[Scope]:
         due = set(self._full)
-        for roster in self._rosters:
+        for roster in self._rosters.values():
             due |= roster.update(objects, changed)
         return due
 
@@ -129,12 +129,12 @@ class Reconciler:
         """What a scope wants now, or None when its handler cannot tell: it keeps what it has."""
         self._troubles.pop(scope, None)
         self._silent.discard(scope)
+        roster = self._rosters[scope.handler]
         if not scope.members:
-            for roster in self._rosters:
-                roster.forget(scope)
+            roster.forget(scope)
             return NOTHING
         try:
-            wanted = self._encoder.wanted(scope.handler, scope.name, scope.objects(objects))
+            wanted = self._encoder.wanted(scope.handler, scope.name, roster.objects(scope, objects))
         except PlaitError as error:
             self._troubles[scope] = (error,)
             self._silent.add(scope)

@@ -46,34 +46,52 @@ class Roster:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._scopes: dict[str, Scope] = {}
-        self._scope_of: dict[Key, Scope] = {}
+        self._scopes_of: dict[Key, tuple[Scope, ...]] = {}
+        self._shared: set[Key] = set()
 
     def update(self, objects: Mapping[Key, Object], changed: Iterable[Key] | None) -> set[Scope]:
         """The scopes that `changed` objects belong to or have left; None: all scopes."""
-        due = set(self._scopes.values()) if changed is None else set()
-        for key in changed if changed is not None else objects.keys() | self._scope_of.keys():
-            before, now = self._scope_of.get(key), self._scope(objects.get(key))
-            if before is not None and before is not now:
-                before.members.discard(key)
-                del self._scope_of[key]
-                due.add(before)
-            if now is not None:
-                now.members.add(key)
-                self._scope_of[key] = now
-                due.add(now)
-        return due
+        due: set[Scope] = set()
+        everyone = changed is None
+        if changed is None:
+            changed = objects.keys() | self._scopes_of.keys() | self._shared
+        for key in changed:
+            each = objects.get(key)
+            everyone |= self._share(key, each)
+            before, now = self._scopes_of.pop(key, ()), self._named(each)
+            for scope in before:
+                scope.members.discard(key)
+            for scope in now:
+                scope.members.add(key)
+            if now:
+                self._scopes_of[key] = now
+            due.update(before, now)
+        return due.union(self._scopes.values()) if everyone else due
+
+    def objects(self, scope: Scope, objects: Mapping[Key, Object]) -> list[Object]:
+        """What the handler is given for a scope, in name order."""
+        return [objects[key] for key in sorted(scope.members | self._shared)]
 
     def forget(self, scope: Scope) -> None:
-        """Drop a scope, should it be one of this roster, that has no objects left."""
+        """Drop a scope that has no objects left."""
         if self._scopes.get(scope.name) is scope and not scope.members:
             del self._scopes[scope.name]
 
-    def _scope(self, each: Object | None) -> Scope | None:
+    def _share(self, key: Key, each: Object | None) -> bool:
+        """Note whether all scopes share an object; True when they did or do."""
+        before = key in self._shared
+        self._shared.discard(key)
+        now = isinstance(each, self._handler.kinds) and self._handler.shared(each)
+        if now:
+            self._shared.add(key)
+        return before or now
+
+    def _named(self, each: Object | None) -> tuple[Scope, ...]:
         if not isinstance(each, self._handler.kinds):
-            return None
-        name = self._handler.scope(each)
-        if name is None:
-            return None
+            return ()
+        return tuple([self._scope(name) for name in self._handler.scopes(each)])
+
+    def _scope(self, name: str) -> Scope:
         scope = self._scopes.get(name)
         if scope is None:
             scope = self._scopes[name] = Scope(self._handler, name)

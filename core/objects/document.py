@@ -2,9 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from sys import intern
 from types import MappingProxyType
 from typing import Self
@@ -165,6 +173,18 @@ class Field:
             return None
         return address
 
+    def network(self) -> IPv4Network | IPv6Network | None:
+        """A network in CIDR notation; as in Kubernetes, bits beyond its prefix do not count. None
+        stands in for a wrong one.
+        """
+        value = self._given(None, _NETWORK)
+        if isinstance(value, str) and "/" in value:
+            with suppress(ValueError):
+                return ip_network(value, strict=False)
+        if value is not None:
+            self._mistyped(_NETWORK)
+        return None
+
     def strings(self) -> Mapping[str, str]:
         """A mapping of text to text, as labels are."""
         if not self.value:
@@ -204,6 +224,8 @@ class Field:
 
 
 _NO_STRINGS: Mapping[str, str] = MappingProxyType({})
+
+_NETWORK = "a network such as 10.0.0.0/8"
 
 _FAMILIES: Mapping[type[_Address] | None, str] = {
     None: "an IP address",

@@ -1,32 +1,31 @@
-"""The objects that more than one plugin reads, as frozen values in Kubernetes' shapes."""
+"""Objects: what all kinds have in common, and those of the node itself, in Kubernetes' shapes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import ClassVar, Self
 
 from plait.core.errors import Position
 from plait.core.objects.document import Field
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 Key = tuple[str, str, str]
 """(kind, namespace, name): what an object is called in a store."""
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
-SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
-ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _NAME_WORDS = "lower-case letters, digits, '-' and '.' (at most 253)"
 _HOST_SIDE = "expected the host's side of a workload's interface"
 _INTERFACE = re.compile(r"[^\s/:%]{1,15}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+_ANY_HOST = (None, "", "0.0.0.0", "::")
 _KUBECTL_COPY = "kubectl.kubernetes.io/last-applied-configuration"
-_SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,112 +77,35 @@ class Object:
         """(kind, namespace, name): unique in a store."""
         return (self.kind, self.meta.namespace, self.meta.name)
 
+    @property
+    def name(self) -> str:
+        """Its name, after its namespace if it has one: unique among objects of its kind."""
+        return f"{self.meta.namespace}/{self.meta.name}" if self.namespaced else self.meta.name
+
     def __str__(self) -> str:
-        return f"{self.kind} {self.meta.namespace}/{self.meta.name}"
+        return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServicePort:
-    """One port of a Service. `target` is the endpoint's port by number or name."""
-
-    port: int
-    name: str = ""
-    protocol: str = "TCP"
-    target: int | str | None = None
-
-    @classmethod
-    def parse(cls, port: Field) -> Self:
-        return cls(
-            port=port["port"].number(1, 65535),
-            name=port["name"].text(""),
-            protocol=port["protocol"].choice(PROTOCOLS, "TCP"),
-            target=_target(port["targetPort"]),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service(Object):
-    """A stable address in front of endpoints. `cluster_ips` is empty for a headless service."""
-
-    api_version: ClassVar[str] = "v1"
-    kind: ClassVar[str] = "Service"
-
-    type: str = "ClusterIP"
-    cluster_ips: tuple[Address, ...] = ()
-    ports: tuple[ServicePort, ...] = ()
-
-    @classmethod
-    def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
-        spec = document["spec"]
-        spec.require("a mapping")
-        written = tuple(spec["ports"])
-        ports = tuple([ServicePort.parse(port) for port in written])
-        if len(ports) > 1:
-            for port in written:
-                port["name"].require("a name, as there is more than one port")
-            _refuse_twins(written, "port", ((port.protocol, port.port) for port in ports))
-            _refuse_twins(written, "name", (port.name for port in ports))
-        return cls(
-            meta=meta,
-            at=at,
-            type=spec["type"].choice(SERVICE_TYPES, "ClusterIP"),
-            cluster_ips=_cluster_ips(spec),
-            ports=ports,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlicePort:
-    """One port that all endpoints of a slice serve, matched to a service's port by name."""
-
-    port: int
-    name: str = ""
-    protocol: str = "TCP"
-
-    @classmethod
-    def parse(cls, port: Field) -> Self:
-        return cls(
-            port=port["port"].number(1, 65535),
-            name=port["name"].text(""),
-            protocol=port["protocol"].choice(PROTOCOLS, "TCP"),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SliceEndpoint:
-    """One backend of a slice. `ready` follows Kubernetes: unknown counts as ready."""
-
-    address: Address
-    ready: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointSlice(Object):
-    """Backends of a service; `service` is the label kubernetes.io/service-name ('' when absent).
-
-    A slice of names (addressType FQDN) has no backends here. Of an endpoint's addresses, which
-    Kubernetes says are interchangeable, the first is used. A port without a number stands for all
-    ports in Kubernetes; as a service's port has nothing to match there, it is left out.
+class HostPort:
+    """A port of the node that leads to one of an endpoint. `address` is None for all of the node's
+    own.
     """
 
-    api_version: ClassVar[str] = "discovery.k8s.io/v1"
-    kind: ClassVar[str] = "EndpointSlice"
-
-    service: str = ""
-    endpoints: tuple[SliceEndpoint, ...] = ()
-    ports: tuple[SlicePort, ...] = ()
+    host_port: int
+    port: int
+    protocol: str = "TCP"
+    address: Address | None = None
 
     @classmethod
-    def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
-        written = [port for port in document["ports"] if port["port"].value is not None]
-        ports = tuple([SlicePort.parse(port) for port in written])
-        _refuse_twins(written, "name", (port.name for port in ports))
+    def parse(cls, written: Field) -> Self:
+        written.only("name", "hostPort", "containerPort", "protocol", "hostIP")
+        given = written["hostIP"]
         return cls(
-            meta=meta,
-            at=at,
-            service=meta.labels.get(_SERVICE_LABEL, ""),
-            endpoints=_slice_endpoints(document),
-            ports=ports,
+            host_port=written["hostPort"].number(1, 65535),
+            port=written["containerPort"].number(1, 65535),
+            protocol=written["protocol"].choice(PROTOCOLS, "TCP"),
+            address=given.host() if given.value not in _ANY_HOST else None,
         )
 
 
@@ -197,12 +119,13 @@ class Endpoint(Object):
     interface: str
     addresses: tuple[Address, ...]
     mac: str | None = None
+    host_ports: tuple[HostPort, ...] = ()
 
     @classmethod
     def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
         document.only("apiVersion", "kind", "metadata", "spec")
         spec = document["spec"]
-        spec.only("interface", "addresses", "mac")
+        spec.only("interface", "addresses", "mac", "ports")
         spec["addresses"].require("a list of IP addresses")
         addresses = [item.host() for item in spec["addresses"]]
         mac = spec["mac"]
@@ -217,49 +140,7 @@ class Endpoint(Object):
             interface=interface,
             addresses=tuple(address for address in addresses if address),
             mac=mac.text("", pattern=_MAC, words="a MAC address such as 0a:58:0a:f4:01:0a") or None,
+            host_ports=tuple(
+                [HostPort.parse(port) for port in spec["ports"] if port["hostPort"].value]
+            ),
         )
-
-
-KINDS: tuple[type[Object], ...] = (Service, EndpointSlice, Endpoint)
-"""The kinds of the core; plugins add theirs."""
-
-
-def _target(target: Field) -> int | str | None:
-    if isinstance(target.value, str):
-        return target.value
-    return None if target.value is None else target.number(1, 65535)
-
-
-def _cluster_ips(spec: Field) -> tuple[Address, ...]:
-    first, several = spec["clusterIP"], list(spec["clusterIPs"])
-    if several and first.value not in (None, several[0].value):
-        first.refuse(
-            f"clusterIP is '{first.value}'", f"expected clusterIPs[0], '{several[0].value}'"
-        )
-    given = (ip for ip in several or [first] if ip.value not in (None, "", "None"))
-    return tuple(address for address in (ip.host() for ip in given) if address)
-
-
-def _slice_endpoints(document: Field) -> tuple[SliceEndpoint, ...]:
-    address_type = document["addressType"].choice(ADDRESS_TYPES)
-    if address_type == "FQDN":
-        return ()
-    family = IPv4Address if address_type == "IPv4" else IPv6Address
-    endpoints = []
-    for endpoint in document["endpoints"]:
-        written = endpoint["addresses"]
-        written.require("a list of IP addresses")
-        addresses = [address.host(family) for address in written]
-        ready = endpoint["conditions"]["ready"].flag(True)
-        if addresses and addresses[0]:
-            endpoints.append(SliceEndpoint(address=addresses[0], ready=ready))
-    return tuple(endpoints)
-
-
-def _refuse_twins(items: Iterable[Field], key: str, values: Iterable[Hashable]) -> None:
-    """Note a fault at `key` of each item whose value another item before it has, too."""
-    seen = set()
-    for item, value in zip(items, values, strict=False):
-        if value in seen:
-            item[key].refuse(f"{key} '{item[key].value}' is here twice", "expected a different one")
-        seen.add(value)

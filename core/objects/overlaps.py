@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from plait.core.errors import PlaitError
-from plait.core.objects.model import Address, Endpoint, Key, Object, Service
+from plait.core.objects.model import Address, Endpoint, Key, Object
+from plait.core.objects.services import Service
 
 
 class Overlaps:

@@ -322,7 +322,7 @@ class Agent:
         self._status.generation = generation.number if generation else 0
         self._status.problems = [each.explain() for each in self._node.problems]
         self._status.warnings = [str(each) for each in self._node.warnings]
-        self._status.objects = len(self._node.store)
+        self._status.objects = self._node.objects
         try:
             write_json(self._paths.run / "agent.json", asdict(self._status))
         except OSError as error:

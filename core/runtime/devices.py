@@ -16,7 +16,8 @@ from plait.core.endpoints.links import (
 )
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.links import Device
-from plait.core.objects.model import Address, Endpoint, Object
+from plait.core.objects.model import Address, Endpoint, Meta, Object
+from plait.core.objects.nodes import Host
 from plait.core.runtime.datapath import Devices
 
 
@@ -45,6 +46,11 @@ class LinkTable:
     def own(self) -> tuple[Address, ...]:
         """The node's own addresses, in the order of its devices."""
         return tuple(self._own)
+
+    @property
+    def host(self) -> Host:
+        """The same as an object."""
+        return Host(meta=Meta(name="localhost", namespace=""), addresses=self.own)
 
     def refresh_addresses(self) -> Set[Address]:
         """Ask the kernel for the node's own addresses; those that came or went."""

@@ -16,7 +16,8 @@ from plait.core.endpoints.objects import default_folder
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
-from plait.core.objects.model import Endpoint, EndpointSlice, Key, Service
+from plait.core.objects.kinds import KINDS
+from plait.core.objects.model import Endpoint, Key
 from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
@@ -30,8 +31,8 @@ from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
 from plait.core.runtime.state import State
 
-CORE_KINDS = (Service, EndpointSlice, Endpoint)
 SOURCE = "files"
+HOST_SOURCE = "kernel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Node:
         self._overlaps = Overlaps()
         self.links = LinkTable()
         self.links.refresh()
+        self.store.replace(HOST_SOURCE, (self.links.host,))
         self._plugins = plugins
         self._kernel = probe()
         self._config: Config | None = None
@@ -68,6 +70,11 @@ class Node:
     def object_paths(self) -> tuple[Path, ...]:
         """Where objects are read from: the config's folders, and this instance's endpoints."""
         return object_paths(self._config, self.paths) if self._config else ()
+
+    @property
+    def objects(self) -> int:
+        """How many objects the sources have, without those that have the name of another one."""
+        return len(self.store) - 1  # the node itself is no source's
 
     @property
     def problems(self) -> tuple[PlaitError, ...]:
@@ -183,6 +190,7 @@ class Node:
         if self.datapath.generation:
             addresses.write(self.datapath.maps, self.links.own)
         if changed:
+            self._sync(self.store.replace(HOST_SOURCE, (self.links.host,)).keys)
             self._sync_endpoints(lambda each: not changed.isdisjoint(each.addresses))
             self.place()
         self.routes_changed()
@@ -305,7 +313,7 @@ def object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
 
 def file_source(config: Config, paths: Paths, plugins: Plugins) -> FileSource:
     """The objects of an instance with this config."""
-    return FileSource(object_paths(config, paths), (*CORE_KINDS, *plugins.kinds()))
+    return FileSource(object_paths(config, paths), (*KINDS, *plugins.kinds()))
 
 
 def _ids(names: Iterable[str], generation: Generation) -> tuple[int | None, ...]:

@@ -21,6 +21,7 @@ from plait.core.errors import raise_all
 from plait.core.kernel.maps import ARRAYS, Map
 from plait.core.kernel.programs import Skb, test_run
 from plait.core.objects.model import Address, Endpoint, Key, Meta, Object
+from plait.core.objects.nodes import Host
 from plait.core.pipeline import Prepared
 from plait.core.plan.core import DROPS, FLOWS, REVISIONS
 from plait.core.runtime import addresses
@@ -82,6 +83,7 @@ class Datapath:
         self._clear()
         addresses.write(self.maps, tuple(NODE.values()))
         self._reconciler.sync({})
+        self.put(Host(meta=Meta(name="localhost", namespace=""), addresses=tuple(NODE.values())))
         return self
 
     def __exit__(

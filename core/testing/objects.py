@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from plait.core.objects.model import (
-    Address,
+from plait.core.objects.model import Address, Meta
+from plait.core.objects.services import (
     EndpointSlice,
-    Meta,
     Service,
     ServicePort,
     SliceEndpoint,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.core.objects.model import KINDS
+from plait.core.objects.kinds import KINDS
 from plait.core.objects.sources import files
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.sources.watch import Watch

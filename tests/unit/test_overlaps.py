@@ -4,8 +4,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from plait.core.objects.model import Endpoint, Key, Meta, Object, Service
+from plait.core.objects.model import Endpoint, Key, Meta, Object
 from plait.core.objects.overlaps import Overlaps
+from plait.core.objects.services import Service
 
 SHARED = ip_address("10.244.1.5")
 POD = Endpoint(meta=Meta(name="pod"), interface="pl0", addresses=(SHARED,))

@@ -16,7 +16,7 @@ from plait.codegen.compile import find_compiler
 from plait.core.api import Entry, PlaitError
 from plait.core.config.load import load_config
 from plait.core.errors import Position
-from plait.core.objects.model import KINDS
+from plait.core.objects.kinds import KINDS
 from plait.core.objects.parse import kind_table, parse_text
 from support.plugin_example import EXAMPLE, Copy
 

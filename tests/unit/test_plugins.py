@@ -44,7 +44,7 @@ CACHE = """\
 
     @hookimpl
     def plait_handlers(config):
-        return (Handler(name="cache", kinds=(), scope=str, wanted=lambda scope, objects: ()),)
+        return (Handler(name="cache", kinds=(), wanted=lambda scope, objects: ()),)
 
     @hookimpl
     def plait_commands():

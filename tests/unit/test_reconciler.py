@@ -86,7 +86,7 @@ def address_of(name: str) -> Address:
 HANDLER = Handler(
     name="things",
     kinds=(Thing,),
-    scope=lambda each: each.group if isinstance(each, Thing) else None,
+    scopes=lambda each: (each.group,) if isinstance(each, Thing) and each.group else (),
     wanted=wanted,
 )
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.core.errors import Position
-from plait.core.objects.model import Meta, Service
+from plait.core.objects.model import Meta
+from plait.core.objects.services import Service
 from plait.core.objects.store import Changes, Store
 
 KEY = ("Service", "default", "web")

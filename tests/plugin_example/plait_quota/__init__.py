@@ -109,15 +109,11 @@ def plait_contribute(config: Config) -> Contribution | None:
 def plait_handlers(config: Config) -> tuple[Handler, ...]:
     if config.section(QuotaConfig) is None:
         return ()
-    return (Handler(name="quota", kinds=(Quota,), scope=_scope, wanted=_wanted),)
+    return (Handler(name="quota", kinds=(Quota,), wanted=_wanted),)
 
 
 def _fragment(stage: Stage, function: str) -> Fragment:
     return Fragment(hook=Hook.POD_EGRESS, stage=stage, function=function, header="quota.h")
-
-
-def _scope(each: Object) -> str:
-    return f"{each.meta.namespace}/{each.meta.name}"
 
 
 def _wanted(_scope: str, objects: Sequence[Object]) -> Iterator[Entry | PlaitError]:
