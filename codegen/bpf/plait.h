@@ -16,6 +16,12 @@
  * - plait_deliver(pkt, flow, endpoint): into a pod of this node
  * - plait_forward(pkt, flow, ...): out of a device to a next hop
  *
+ * Besides, it may call
+ *
+ * - plait_masquerade(pkt): the flow leaves with an address of the node, from a port of its own
+ *
+ * and set pkt->third when it decides from something else than the packet's addresses.
+ *
  * `ctx` is what the kernel handed to the program: helpers want it, the packet itself is in pkt.
  */
 #pragma once
@@ -86,6 +92,8 @@ PLAIT_DROP_REASON(PLAIT_FLOW_CLASH);
 PLAIT_DROP_REASON(PLAIT_HOPS_EXCEEDED);
 PLAIT_DROP_REASON(PLAIT_TOO_BIG);
 PLAIT_DROP_REASON(PLAIT_FORGED_SOURCE);
+PLAIT_DROP_REASON(PLAIT_NO_ADDRESS);
+PLAIT_DROP_REASON(PLAIT_PORTS_EXHAUSTED);
 
 /* A packet on its way through the stages. */
 struct plait_pkt {
@@ -111,6 +119,10 @@ struct plait_pkt {
 	__be16 last_dport;
 	bool known;
 
+	struct plait_addr third; /* a third address that the decision depends on: the new daddr */
+	bool translated; /* from stage policy on: the flow leaves with another tuple than it comes */
+	bool masquerade;
+
 	/* The way out, set by deliver and forward. */
 	union {
 		struct plait_macs macs;
@@ -135,6 +147,14 @@ static __always_inline int plait_unreachable(struct plait_pkt *pkt, __u32 reason
 {
 	pkt->no_route = true;
 	return plait_reject(pkt, reason);
+}
+
+/* Whoever answers, answers to this node: for what must come back the same way. Stages still see the
+ * sender's own address.
+ */
+static __always_inline void plait_masquerade(struct plait_pkt *pkt)
+{
+	pkt->masquerade = true;
 }
 
 static __always_inline int plait_skip(void)

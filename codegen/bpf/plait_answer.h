@@ -86,13 +86,6 @@ static __always_inline bool plait_is_router(__u8 answer)
 	return answer != PLAIT_ANSWER_PORT_UNREACHABLE;
 }
 
-static __always_inline struct plait_node *plait_node(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&plait_nodes, &zero);
-}
-
 /* What leaves a pod's device would go into the pod: the sender is behind it, in the host's stack. */
 static __always_inline long plait_send_back(struct __sk_buff *skb)
 {
@@ -125,7 +118,7 @@ static __noinline __maybe_unused int plait_answer4(struct __sk_buff *skb, __u32 
 	struct plait_answer4 head = {};
 	__u8 quote[PLAIT_QUOTE4_MAX] = {};
 	__u8 answer = request;
-	struct plait_node *node = plait_node();
+	const struct plait_node *node = plait_node();
 	struct iphdr ip;
 	__u32 length;
 	__s64 sum;
@@ -167,7 +160,7 @@ static __noinline __maybe_unused int plait_answer6(struct __sk_buff *skb, __u32 
 	struct plait_answer6 head = {};
 	__u8 quote[80] = {};
 	__u8 answer = request;
-	struct plait_node *node = plait_node();
+	const struct plait_node *node = plait_node();
 	struct ipv6hdr ip;
 	__u32 length;
 	__s64 sum;

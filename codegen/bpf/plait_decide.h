@@ -133,6 +133,33 @@ static __always_inline void F(plait_turn_to_reply)(struct plait_pkt *pkt,
 	pkt->dport = to->dport;
 }
 
+static __always_inline void F(plait_note_translation)(struct plait_pkt *pkt,
+						      const struct F(plait_key) *key)
+{
+	struct plait_addr daddr = F(plait_widen)(key->daddr);
+	bool moved = !plait_addr_same(&pkt->daddr, &daddr) || pkt->dport != key->dport;
+
+	if (moved)
+		pkt->third = pkt->daddr;
+	pkt->translated = moved || pkt->masquerade;
+}
+
+/* The source that a masqueraded flow leaves with. */
+static __always_inline int F(plait_take_address)(struct plait_pkt *pkt)
+{
+	const struct plait_node *node = plait_node();
+	F(plait_ip) addr;
+
+	if (!node)
+		return plait_drop(pkt, PLAIT_NO_ADDRESS);
+	addr = F(plait_narrow)(PLAIT_FAMILY == 4 ? &node->addr4 : &node->addr6);
+	if (F(plait_unroutable)(addr))
+		return plait_drop(pkt, PLAIT_NO_ADDRESS);
+	pkt->saddr = F(plait_widen)(addr);
+	pkt->sport = plait_any_port(pkt);
+	return PLAIT_DONE;
+}
+
 /* Run the stages on the draft: zeroed for a new flow, else a copy of the flow as it was. A revision
  * is read before the maps that it stands for, so a change in between is seen later.
  */
@@ -145,7 +172,6 @@ PLAIT_STEP int F(plait_decide)(plait_ctx *ctx)
 	struct F(plait_tuple) before;
 	struct plait_flow *flow;
 	int verdict = PLAIT_NEXT;
-	struct plait_addr third;
 	struct plait_pkt *pkt;
 	__u32 stamp;
 	bool reply;
@@ -162,15 +188,17 @@ PLAIT_STEP int F(plait_decide)(plait_ctx *ctx)
 	stamp = revs->all + revs->slot[flow->deps[0]] + revs->slot[flow->deps[1]];
 
 	if (reply) {
-		third = F(plait_widen)(entry->to.saddr);
+		pkt->third = F(plait_widen)(entry->to.saddr);
+		pkt->translated = flow->flags & PLAIT_FLOW_REWRITE;
 		F(plait_turn_to_opener)(pkt, key, &entry->to);
 	} else {
 		pkt->last_daddr = F(plait_widen)(entry->to.daddr);
 		pkt->last_dport = entry->to.dport;
+		pkt->third = pkt->daddr;
 		verdict = plait_stages_service(ctx, pkt, flow, &entry->parts);
-		third = pkt->daddr;
+		F(plait_note_translation)(pkt, key);
 	}
-	flow->deps[2] = plait_slot(&third);
+	flow->deps[2] = plait_slot(&pkt->third);
 	stamp += revs->slot[flow->deps[2]];
 
 	if (verdict == PLAIT_NEXT)
@@ -185,6 +213,8 @@ PLAIT_STEP int F(plait_decide)(plait_ctx *ctx)
 		verdict = plait_stages_route(ctx, pkt, flow, &entry->parts);
 	if (verdict == PLAIT_NEXT)
 		verdict = plait_pass(pkt, flow);
+	if (verdict == PLAIT_DONE && pkt->masquerade)
+		verdict = F(plait_take_address)(pkt);
 	if (verdict != PLAIT_DONE)
 		return verdict;
 	if (PLAIT_TO_POD) {
@@ -294,6 +324,22 @@ PLAIT_STEP __u32 F(plait_make_peer)(void)
 		       0;
 }
 
+/* Try another port of the sender for the flow of the draft. */
+static long F(plait_try_port)(__u32 tries, __u32 *reason)
+{
+	struct F(plait_work) *work = F(plait_work)();
+
+	if (!work)
+		return 1;
+	work->entry.to.sport = plait_any_port(&work->pkt);
+	work->entry.flow.flags |= PLAIT_FLOW_REWRITE;
+	*reason = F(plait_make_peer)();
+	/* Not a bool read from memory: "At callback return the register R0 has smin=0 smax=255". */
+	if (*reason != PLAIT_FLOW_CLASH || work->through_host)
+		return 1;
+	return 0;
+}
+
 /* Make the other direction's entry, from another port of the sender if this one is taken: by a
  * connection to another service with the same backend, for one.
  */
@@ -301,18 +347,17 @@ PLAIT_STEP __u32 F(plait_connect)(void)
 {
 	struct F(plait_work) *work = F(plait_work)();
 	__u32 reason = F(plait_make_peer)();
-	int i;
+	long tries = 0;
 
 	if (!work)
 		return PLAIT_FLOW_TABLE_FULL;
-	for (i = 0; i < PLAIT_PORT_TRIES && reason == PLAIT_FLOW_CLASH; i++) {
-		if (PLAIT_TO_POD || work->through_host || plait_is_icmp(&work->pkt))
-			break;
-		work->entry.to.sport = plait_any_port();
-		work->entry.flow.flags |= PLAIT_FLOW_REWRITE;
-		reason = F(plait_make_peer)();
-	}
-	return reason;
+	if (reason == PLAIT_FLOW_CLASH && !PLAIT_TO_POD && !work->through_host &&
+	    !plait_is_icmp(&work->pkt))
+		tries = bpf_loop(PLAIT_PORT_TRIES, F(plait_try_port), &reason, 0);
+	if (!work->pkt.masquerade)
+		return reason;
+	plait_note_tries(&work->pkt, tries, reason == PLAIT_FLOW_CLASH);
+	return reason == PLAIT_FLOW_CLASH ? PLAIT_PORTS_EXHAUSTED : reason;
 }
 
 /* The other direction's entry, if it is still this connection's; `peer_key` gets its key. */
@@ -390,16 +435,19 @@ static __always_inline void F(plait_revoke)(struct F(plait_work) *work,
 	entry->flow.action = PLAIT_ACTION_NONE;
 }
 
-/* The stages know nothing of a port that was found by trying: it stays. */
+/* The stages know nothing of a port that was found by trying: it stays, with the address. */
 static __always_inline void F(plait_keep_port)(struct F(plait_work) *work,
 					       const struct F(plait_entry) *entry)
 {
-	struct F(plait_entry) *draft = &work->entry;
+	struct F(plait_tuple) *to = &work->entry.to;
 
-	if (draft->to.sport != work->key.sport || entry->to.sport == work->key.sport)
+	if (!F(plait_same)(to->saddr, entry->to.saddr))
 		return;
-	draft->to.sport = entry->to.sport;
-	draft->flow.flags |= PLAIT_FLOW_REWRITE;
+	if (!work->pkt.masquerade &&
+	    (to->sport != work->key.sport || entry->to.sport == work->key.sport))
+		return;
+	to->sport = entry->to.sport;
+	work->entry.flow.flags |= PLAIT_FLOW_REWRITE;
 }
 
 /* A flow that was decided from something that changed. It keeps its state, and what the

@@ -18,6 +18,7 @@
  * plait_fast reads the plain packet of a decided flow; whatever else goes to plait_slow.
  */
 #include "plait_answer.h"
+#include "plait_ports.h"
 #include "plait_reset.h"
 #include "plait_table.h"
 #include "plait_send.h"

@@ -15,14 +15,6 @@ enum plait_tcp_flag {
 	PLAIT_TCP_ACK = 1 << 4,
 };
 
-#define PLAIT_PORT_TRIES 8 /* ports that are tried when the sender's own is taken */
-
-/* One of the dynamic ports (RFC 6335). */
-static __always_inline __be16 plait_any_port(void)
-{
-	return bpf_htons(0xc000 | (bpf_get_prandom_u32() & 0x3fff));
-}
-
 #define PLAIT_TCP_CHANGES (PLAIT_TCP_FIN | PLAIT_TCP_SYN | PLAIT_TCP_RST)
 
 /* clang-format off */

@@ -41,6 +41,32 @@ class NodeCapacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Masquerade:
+    """Ports of the node that flows leave from whose senders must not be seen by their own address.
+
+    To one port of one address there are as many flows at a time as there are of these.
+    """
+
+    first_port: int = setting(
+        1024,
+        doc="the lowest; none may be one that the node's own programs connect from "
+        "(net.ipv4.ip_local_port_range)",
+        minimum=1,
+        maximum=65535,
+    )
+    last_port: int = setting(29_999, doc="the highest", minimum=1, maximum=65535)
+
+    def __post_init__(self) -> None:
+        if self.last_port < self.first_port:
+            raise ValueError(f"lastPort {self.last_port} is below firstPort {self.first_port}")
+
+    @property
+    def count(self) -> int:
+        """How many ports these are."""
+        return self.last_port - self.first_port + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """What the file says of this node. `devices` is None for `auto`."""
 
@@ -62,6 +88,9 @@ class NodeConfig:
     attach: AttachBy = setting(
         AttachBy.AUTO,
         doc="tcx: links (Linux 6.6); clsact: filters of tc; auto: links where the kernel has them",
+    )
+    masquerade: Masquerade = setting(
+        Masquerade(), doc="ports of flows that leave with the node's own address"
     )
     capacity: NodeCapacity = setting(NodeCapacity(), doc="sizes of the framework's own tables")
 

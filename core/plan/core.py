@@ -11,6 +11,7 @@ NODES = "plait_nodes"
 LOCALS = "plait_locals"
 DROPS = "plait_drops"
 SILENT = "plait_silent"
+PORT_USES = "plait_port_uses"
 FLOWS = {4: "plait_flow4", 6: "plait_flow6"}
 DRAFTS = {4: "plait_draft4", 6: "plait_draft6"}
 HANDOVERS = {4: "plait_handover4", 6: "plait_handover6"}
@@ -45,13 +46,20 @@ def core_contribution(config: Config) -> Contribution:
             MapSpec(name=DROPS, max_entries=1024),
             MapSpec(name="plait_frags", max_entries=8192),
             MapSpec(name=SILENT, max_entries=1024),
+            MapSpec(name=PORT_USES, max_entries=1),
             *tables,
         ),
+        constants={
+            "plait_ports_first": config.node.masquerade.first_port,
+            "plait_ports_count": config.node.masquerade.count,
+        },
         drops={
             "PLAIT_FLOW_TABLE_FULL": "the flow table is full (node.capacity.flows)",
             "PLAIT_FLOW_CLASH": "another live connection uses the same addresses and ports",
             "PLAIT_HOPS_EXCEEDED": "the packet has no hops left to live; its sender is told",
             "PLAIT_TOO_BIG": "the packet is larger than its way out allows; its sender is told",
+            "PLAIT_NO_ADDRESS": "the node has no address of this family to masquerade with",
+            "PLAIT_PORTS_EXHAUSTED": "no port is free to masquerade with (node.masquerade)",
             "PLAIT_FORGED_SOURCE": "the source is an address of another pod of this node",
         },
     )

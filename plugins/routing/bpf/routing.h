@@ -28,19 +28,15 @@ static __always_inline long routing_lookup(plait_ctx *ctx, struct bpf_fib_lookup
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 
-/* From a pod: to a pod here, or out of the device and to the next hop that the kernel routes to.
- * What is for the node itself, and what only the kernel's stack can send, is passed to it.
+/* Out of the device and to the next hop that the kernel routes to. What only its stack can send, or
+ * is for the node itself, is passed to it.
  */
-static __always_inline int routing_from_pod(plait_ctx *ctx, struct plait_pkt *pkt,
+static __always_inline int routing_by_table(plait_ctx *ctx, struct plait_pkt *pkt,
 					    struct plait_flow *flow)
 {
-	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
 	struct bpf_fib_lookup fib = { .ifindex = pkt->ifindex };
 	struct plait_addr nexthop;
 	__u8 asked;
-
-	if (endpoint)
-		return plait_deliver(pkt, flow, endpoint);
 
 	if (pkt->family == 4) {
 		fib.family = ROUTING_AF_INET;
@@ -76,13 +72,26 @@ static __always_inline int routing_from_pod(plait_ctx *ctx, struct plait_pkt *pk
 	return plait_forward(pkt, flow, fib.ifindex, &nexthop, fib.mtu_result);
 }
 
-/* From the wire: into a pod of this node. Anything else is the host's own business. */
+/* From a pod: to a pod here, or wherever the kernel routes to. */
+static __always_inline int routing_from_pod(plait_ctx *ctx, struct plait_pkt *pkt,
+					    struct plait_flow *flow)
+{
+	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
+
+	return endpoint ? plait_deliver(pkt, flow, endpoint) : routing_by_table(ctx, pkt, flow);
+}
+
+/* From the wire: into a pod of this node, or where a translated flow goes from here. Anything else
+ * is the host's own business.
+ */
 static __always_inline int routing_from_wire(plait_ctx *ctx, struct plait_pkt *pkt,
 					     struct plait_flow *flow)
 {
 	const struct plait_endpoint *endpoint = plait_endpoint(&pkt->daddr);
 
-	return endpoint ? plait_deliver(pkt, flow, endpoint) : plait_skip();
+	if (endpoint)
+		return plait_deliver(pkt, flow, endpoint);
+	return pkt->translated ? routing_by_table(ctx, pkt, flow) : plait_skip();
 }
 
 /* From the host's stack to the pod that it has routed to. */

@@ -1,0 +1,127 @@
+"""Masquerading: flows leave with the node's address, each from a port that no other one has."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from plait.core.api import Service, Verdict
+from plait.core.plan.core import PORT_USES
+from plait.testing import Addresses, Datapath, Frame, MakeDatapath, answer, backends, service, tcp
+
+Address = IPv4Address | IPv6Address
+
+NODE_PORT = 30080
+PORTS = 16
+
+
+@pytest.fixture
+def datapath(make_datapath: MakeDatapath, net: Addresses) -> Datapath:
+    """A node with a few ports, and a service that is elsewhere."""
+    node = {"masquerade": {"firstPort": 2000, "lastPort": 2000 + PORTS - 1}}
+    datapath = make_datapath({"routing": {}, "lb": {}}, node=node)
+    uses = datapath.maps[PORT_USES]
+    uses.update(bytes(4), bytes(uses.info.value_size))
+    datapath.put(node_port(net), backends("web", [net.remote]))
+    return datapath
+
+
+def node_port(net: Addresses) -> Service:
+    plain = service("web", net.service)
+    (port,) = plain.ports
+    return replace(plain, type="NodePort", ports=(replace(port, node_port=NODE_PORT),))
+
+
+def request(net: Addresses, number: int, flags: str = "S") -> Frame:
+    """What an outside client sends on its connection of this number."""
+    return tcp(src=net.remote + 7, dst=net.node, sport=1 + number, dport=NODE_PORT, flags=flags)
+
+
+def use(datapath: Datapath) -> dict[str, object]:
+    ((_, value),) = datapath.entries(PORT_USES)
+    return dict(value)
+
+
+def opened(datapath: Datapath, net: Addresses) -> Iterator[Frame]:
+    """What leaves of connections, until there is no port any more."""
+    for number in range(10 * PORTS):
+        result = datapath.netdev_ingress(request(net, number))
+        if result.verdict is not Verdict.REDIRECT:
+            assert result.drop_reason == "PLAIT_PORTS_EXHAUSTED"
+            return
+        yield result.packet
+
+
+def test_every_flow_has_a_port_of_its_own_until_there_is_none(
+    datapath: Datapath, net: Addresses
+) -> None:
+    ports = [packet.ports[0] for packet in opened(datapath, net)]
+
+    assert len(ports) == len(set(ports)) == PORTS
+    assert set(ports) == set(range(2000, 2000 + PORTS))
+
+
+def test_flows_that_live_are_not_harmed_when_ports_run_out(
+    datapath: Datapath, net: Addresses
+) -> None:
+    packets = list(opened(datapath, net))
+
+    for number in range(PORTS, 3 * PORTS):
+        datapath.netdev_ingress(request(net, number))
+
+    for number, packet in enumerate(packets):
+        back = datapath.netdev_ingress(answer(packet)).packet
+        assert (back.src, back.dst, back.ports) == (
+            net.node, net.remote + 7, (NODE_PORT, 1 + number),
+        )  # fmt: skip
+        assert datapath.netdev_ingress(request(net, number, "A")).packet.ports == packet.ports
+
+
+def test_a_refused_flow_leaves_nothing_behind(datapath: Datapath, net: Addresses) -> None:
+    list(opened(datapath, net))
+    flows = datapath.flows()
+
+    datapath.netdev_ingress(request(net, 5 * PORTS))
+
+    assert datapath.flows() == flows
+
+
+def test_the_port_of_an_ended_flow_is_given_to_another(datapath: Datapath, net: Addresses) -> None:
+    packets = list(opened(datapath, net))
+
+    datapath.netdev_ingress(request(net, 3, "R"))
+    again = datapath.netdev_ingress(request(net, 5 * PORTS))
+
+    assert again.packet.ports == packets[3].ports
+
+
+def test_another_backend_has_ports_of_its_own(datapath: Datapath, net: Addresses) -> None:
+    list(opened(datapath, net))
+
+    datapath.put(backends("web", [net.remote + 1]))
+
+    assert datapath.netdev_ingress(request(net, 5 * PORTS)).verdict is Verdict.REDIRECT
+
+
+def test_running_out_is_counted_and_told_beforehand(datapath: Datapath, net: Addresses) -> None:
+    for number in range(PORTS):
+        datapath.netdev_ingress(request(net, number))
+    before = use(datapath)
+    datapath.netdev_ingress(request(net, PORTS))
+
+    assert before["flows"] == PORTS
+    assert before["failed"] == 0
+    most = before["most"]
+    assert isinstance(most, int)
+    assert most > 4
+    assert (before["addr"], before["port"]) == (net.remote, 8080)
+    assert use(datapath)["failed"] == 1
+
+
+def test_a_pod_that_clashes_with_nothing_keeps_its_port(datapath: Datapath, net: Addresses) -> None:
+    datapath.pod("client", net.client)
+
+    there = datapath.pod_egress(tcp(src=net.client, dst=net.node, dport=NODE_PORT, sport=7777))
+
+    assert (there.packet.src, there.packet.ports[0]) == (net.client, 7777)
