@@ -1,20 +1,31 @@
 """Backends: who serves a Service's port, in an order and with seeds that all nodes agree on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv6Address
+from math import gcd
 from typing import NamedTuple
 
-from plait.core.api import EndpointSlice, Record, ServicePort
+from plait.core.api import (
+    Address,
+    Distribution,
+    EndpointSlice,
+    Record,
+    Service,
+    ServicePort,
+    SliceEndpoint,
+)
+from plait.plugins.lb.annotations import weight_of
+from plait.plugins.lb.topology import Here, preferred
 
 FEW = 6
-"""Backends that a Service holds in itself: LB_FEW of bpf/lb.h, which says why."""
+"""Backends that a Service holds in itself: LB_FEW of bpf/lb_tables.h, which says why."""
 
 
 class Backend(NamedTuple):
     """An address and a port that serve."""
 
-    address: IPv4Address | IPv6Address
+    address: Address
     port: int
 
     @property
@@ -34,33 +45,107 @@ class Backend(NamedTuple):
         return {"addr": self.address, "port": self.port}
 
 
-class Backends(NamedTuple):
-    """Who is `ready` for new flows, and who only keeps those that it has; in order of address."""
+class Candidate(NamedTuple):
+    """What a slice says of a backend."""
 
-    ready: tuple[Backend, ...]
-    others: tuple[Backend, ...]
+    endpoint: SliceEndpoint
+    weight: int
 
 
-def backends_of(
-    port: ServicePort,
-    slices: Sequence[EndpointSlice],
-    family: type[IPv4Address | IPv6Address],
-) -> Backends:
-    """The backends of one family, in order: all nodes number them alike."""
-    ready: set[Backend] = set()
-    others: set[Backend] = set()
+Candidates = dict[Backend, Candidate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """Who is `ready` for new flows, and who only keeps those that it has; in order of address.
+
+    `weights` are those of the ready ones, empty when they are all alike.
+    """
+
+    ready: tuple[Backend, ...] = ()
+    others: tuple[Backend, ...] = ()
+    weights: tuple[int, ...] = ()
+
+    @property
+    def all(self) -> tuple[Backend, ...]:
+        return (*self.ready, *self.others)
+
+    @property
+    def many(self) -> bool:
+        """Whether they are too many, or too unlike, to be held in the Service itself."""
+        return len(self.ready) + len(self.others) > FEW or bool(self.weights)
+
+
+def candidates_of(
+    port: ServicePort, slices: Sequence[EndpointSlice], family: type[Address]
+) -> Candidates:
+    """All backends of one family. Of one that several slices name, which happens while endpoints
+    move between slices, what counts is said where it is ready.
+    """
+    found: Candidates = {}
     for each in slices:
         numbers = [
             served.port
             for served in each.ports
             if (served.name, served.protocol) == (port.name, port.protocol)
         ]
+        weight = weight_of(each)
         for endpoint in each.endpoints:
             if isinstance(endpoint.address, family):
-                found = ready if endpoint.ready else others
-                found.update(Backend(endpoint.address, number) for number in numbers)
-    return Backends(ready=_in_order(ready), others=_in_order(others - ready))
+                for number in numbers:
+                    backend = Backend(endpoint.address, number)
+                    known = found.get(backend)
+                    if known is None or (endpoint.ready and not known.endpoint.ready):
+                        found[backend] = Candidate(endpoint, weight)
+    return found
 
 
-def _in_order(backends: set[Backend]) -> tuple[Backend, ...]:
+def anywhere(service: Service, candidates: Candidates, here: Here) -> Backends:
+    """The backends of the whole cluster, those near to this node where that is asked for."""
+    takers = _takers(service, candidates)
+    endpoints = [candidates[each].endpoint for each in takers]
+    if service.distribution is not Distribution.ANY or _hinted(endpoints):
+        near = preferred(endpoints, service.distribution, here)
+        if near:
+            takers = [each for each in takers if near(candidates[each].endpoint)]
+    return _backends(takers, candidates)
+
+
+def on_this_node(service: Service, candidates: Candidates, here: Here) -> Backends:
+    """The backends of this node; all others keep the flows that they have."""
+    own = {key: each for key, each in candidates.items() if here.has(each.endpoint)}
+    return _backends(_takers(service, own), candidates)
+
+
+def _hinted(endpoints: Sequence[SliceEndpoint]) -> bool:
+    return bool(endpoints) and bool(endpoints[0].for_zones or endpoints[0].for_nodes)
+
+
+def _takers(service: Service, candidates: Candidates) -> list[Backend]:
+    """Who takes new flows: who is ready or else, as a last resort, who still serves on its way out.
+
+    Source: KEP-1669, proxy terminating endpoints.
+    """
+    if service.publish_not_ready:
+        return list(candidates)
+    ready = [key for key, each in candidates.items() if each.endpoint.ready]
+    return ready or [
+        key
+        for key, each in candidates.items()
+        if each.endpoint.serving and each.endpoint.terminating
+    ]
+
+
+def _backends(takers: Iterable[Backend], candidates: Candidates) -> Backends:
+    ready = _in_order(each for each in takers if candidates[each].weight)
+    weights = tuple([candidates[each].weight for each in ready])
+    divisor = gcd(*weights)
+    return Backends(
+        ready=ready,
+        others=_in_order(candidates.keys() - set(ready)),
+        weights=tuple([each // divisor for each in weights]) if len(set(weights)) > 1 else (),
+    )
+
+
+def _in_order(backends: Iterable[Backend]) -> tuple[Backend, ...]:
     return tuple(sorted(backends, key=lambda backend: (int(backend.address), backend.port)))

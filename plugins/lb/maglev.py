@@ -1,50 +1,71 @@
-"""Maglev's lookup tables: an even share for each backend, and few flows move when one goes.
+"""Maglev's lookup tables: a fair share for each backend, and few flows move when one goes.
 
 Source: Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016,
-section 3.4. Every node makes the same table of the same backends.
+section 3.4; weights as turns that are left out. Every node makes the same table of the same
+backends.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import chain, cycle, filterfalse, islice
+from itertools import cycle, filterfalse, islice
 
-from plait.plugins.lb.backends import Backend
+from plait.plugins.lb.backends import Backend, Backends
 
-_CACHED_SLOTS = 1 << 20  # 8 MB; all walks of a table of 1021 slots
+CHUNK = 1024
+"""Slots of a table that are an entry of the map: LB_CHUNK of bpf/lb_tables.h."""
+
+_SIZES = (1021, 2039, 4093)
+SLOTS_EACH = 100
+"""How many each backend is best given: Maglev's authors say 100 keep shares within a percent."""
 
 
-class Maglev:
-    """Makes tables of `size` slots, a prime number."""
+def table_size(backends: int, largest: int) -> int:
+    """A prime that gives each backend a hundred slots, if it may be so large."""
+    wanted = backends * SLOTS_EACH
+    return next((size for size in _SIZES if wanted <= size < largest), largest)
 
-    def __init__(self, size: int) -> None:
-        self._slots = tuple(range(size))
-        # For a small table this holds every walk there is: thousands of backends share them.
-        self._walk = lru_cache(maxsize=_CACHED_SLOTS // size)(self._make_walk)
 
-    def table(self, backends: Sequence[Backend]) -> tuple[int, ...]:
-        """The index of a backend for each slot. `backends` are distinct, at least one.
+def table_of(backends: Backends, size: int) -> tuple[int, ...]:
+    """The index of a ready backend for each of `size` slots, a prime. There must be one at least.
 
-        The backends take turns; each takes the next slot of its permutation that is still free. The
-        filters look into `taken` as they go, in C, which is what makes this fast.
-        """
-        taken: dict[int, int] = {}
-        free = [filterfalse(taken.__contains__, self._permutation(each)) for each in backends]
-        for index, slots in islice(cycle(enumerate(free)), len(self._slots)):
-            taken[next(slots)] = index
-        return tuple(map(taken.__getitem__, self._slots))
+    The backends take turns; each takes the next slot of its permutation that is still free. The
+    filters look into `taken` as they go, in C, which is what makes this fast.
+    """
+    taken: dict[int, int] = {}
+    free: list[Callable[[], int]] = [
+        filterfalse(taken.__contains__, _permutation(each, size)).__next__
+        for each in backends.ready
+    ]
+    for index in islice(cycle(_turns(backends)), size):
+        taken[free[index]()] = index
+    return tuple(map(taken.__getitem__, range(size)))
 
-    def _permutation(self, backend: Backend) -> Iterator[int]:
-        """All slots, in the backend's own order of preference: offset + j * skip modulo the size.
 
-        With offset = start * skip that is one walk for each skip, begun at `start`.
-        """
-        digest = blake2b(backend.packed, digest_size=16, key=b"plait maglev").digest()
-        size = len(self._slots)
-        walk = self._walk(int.from_bytes(digest[:8], "big") % (size - 1) + 1)
-        start = int.from_bytes(digest[8:], "big") % size
-        return chain(walk[start:], walk[:start])
+def chunks_of(table: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """A table in pieces of CHUNK slots; zeros fill the last one up."""
+    padded = (*table, *(0,) * (-len(table) % CHUNK))
+    return tuple(padded[start : start + CHUNK] for start in range(0, len(padded), CHUNK))
 
-    def _make_walk(self, skip: int) -> tuple[int, ...]:
-        slots, size = self._slots, len(self._slots)
-        return tuple([slots[step * skip % size] for step in range(size)])
+
+def _turns(backends: Backends) -> Sequence[int]:
+    """Whose turn it is, over one round: of the heaviest as often as it weighs, spread evenly."""
+    indices = range(len(backends.ready))
+    if not backends.weights:
+        return indices
+    most = max(backends.weights)
+    return tuple(
+        [
+            index
+            for turn in range(most)
+            for index, weight in enumerate(backends.weights)
+            if turn * weight % most < weight
+        ]
+    )
+
+
+def _permutation(backend: Backend, size: int) -> Iterator[int]:
+    """All slots, in the backend's own order of preference: offset + j * skip modulo the size."""
+    digest = blake2b(backend.packed, digest_size=16, key=b"plait maglev").digest()
+    skip = int.from_bytes(digest[:8], "big") % (size - 1) + 1
+    offset = int.from_bytes(digest[8:], "big") % size * skip
+    return map(size.__rmod__, range(offset, offset + skip * size, skip))

@@ -7,7 +7,7 @@ from plait.plugins.lb.backends import FEW
 
 CLIENT_IF = 1  # the loopback device: it exists everywhere
 MAC, ROUTER = "02:00:00:00:00:aa", "02:00:00:00:00:bb"
-PORT = {"port": 80, "proto": 6}
+PORT = {"port": 80, "proto": 6, "side": 0}
 
 
 def proofs() -> tuple[PacketTest, ...]:
@@ -67,8 +67,10 @@ def _service(
     value: Record = {
         "id": 1,
         "count": len(few),
+        "affinity": 0,
+        "table": 0,
         "algorithm": 0,
-        "many": False,
+        "flags": 0,
         "seed": (0,) * FEW,
         "few": few,
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from plait.core.api import (
+    Address,
     EndpointSlice,
     Entry,
     FieldValue,
@@ -19,17 +20,28 @@ from plait.core.api import (
     ServicePort,
     SliceEndpoint,
     SlicePort,
+    TrafficPolicy,
 )
 from plait.plugins import lb
-from plait.plugins.lb.backends import FEW, Backend
+from plait.plugins.lb.backends import FEW, Backend, Backends
 from plait.plugins.lb.config import Algorithm, LbConfig
-from plait.plugins.lb.handlers import ALGORITHMS, service_handler, service_id
-from plait.plugins.lb.maglev import Maglev
+from plait.plugins.lb.handlers import ANYWHERE, OUTSIDE, Balancer, service_scopes
+from plait.plugins.lb.maglev import chunks_of, table_of
+from plait.plugins.lb.pools import (
+    ALGORITHMS,
+    CHOSEN,
+    ELSEWHERE,
+    MANY,
+    RANGES,
+    SPLIT,
+    pool_number,
+)
+from plait.plugins.lb.topology import Here
 
 VIP4 = IPv4Address("10.96.0.1")
 VIP6 = IPv6Address("fd00:96::1")
 HTTP = ServicePort(port=80)
-MANY = [f"10.244.1.{number}" for number in range(1, FEW + 2)]
+SEVEN = [f"10.244.1.{number}" for number in range(1, FEW + 2)]
 
 
 def service(
@@ -55,8 +67,12 @@ def backends(
 
 
 def answer(objects: Iterable[Object], config: LbConfig | None = None) -> list[Entry | PlaitError]:
-    handler = service_handler(config or LbConfig())
-    return list(handler.wanted("default/web", list(objects)))
+    balancer = Balancer(config or LbConfig(), Here(node="node-a"))
+    return list(balancer.wanted("default/web", list(objects)))
+
+
+def number(port: ServicePort = HTTP, family: type[Address] = IPv4Address) -> int:
+    return pool_number("default/web", port, family, TrafficPolicy.CLUSTER)
 
 
 def entries(name: str, *objects: Object, config: LbConfig | None = None) -> list[Entry]:
@@ -88,8 +104,8 @@ def slots(*objects: Object) -> list[str]:
 def test_a_service_is_reached_at_its_address_port_and_protocol() -> None:
     (entry,) = entries("lb_services", service(), backends(*endpoints("10.244.1.1", "10.244.1.2")))
 
-    assert entry.key == {"addr": VIP4, "port": 80, "proto": 6}
-    assert entry.value["id"] == service_id("default/web", HTTP, IPv4Address)
+    assert entry.key == {"addr": VIP4, "port": 80, "proto": 6, "side": ANYWHERE}
+    assert entry.value["id"] == number()
     assert entry.value["count"] == 2
     assert entry.value["algorithm"] == 1
 
@@ -101,7 +117,7 @@ def test_few_backends_are_in_the_service_in_the_order_of_their_addresses() -> No
 
 
 def test_a_service_of_few_backends_is_one_entry() -> None:
-    (entry,) = answer([service(), backends(*endpoints(*MANY[:FEW]))])
+    (entry,) = answer([service(), backends(*endpoints(*SEVEN[:FEW]))])
 
     assert isinstance(entry, Entry)
     assert entry.map == "lb_services"
@@ -112,7 +128,7 @@ def test_each_of_few_backends_has_its_seed() -> None:
 
     (entry,) = entries("lb_services", service(), ours)
 
-    seeds = tuple(Backend(ip_address(address), 8080).seed for address in MANY[:2])
+    seeds = tuple(Backend(ip_address(address), 8080).seed for address in SEVEN[:2])
     assert entry.value["seed"] == (*seeds, 0, 0, 0, 0)
 
 
@@ -123,23 +139,23 @@ def test_a_backend_has_the_same_seed_on_all_nodes() -> None:
 
 
 def test_many_backends_stand_in_slots_in_the_order_of_their_addresses() -> None:
-    ours = backends(*endpoints(*reversed(MANY)))
+    ours = backends(*endpoints(*reversed(SEVEN)))
 
-    assert slots(service(), ours) == [f"{address}:8080" for address in MANY]
+    assert slots(service(), ours) == [f"{address}:8080" for address in SEVEN]
 
 
 def test_a_service_of_many_backends_holds_none_of_them() -> None:
-    (entry,) = entries("lb_services", service(), backends(*endpoints(*MANY)))
+    (entry,) = entries("lb_services", service(), backends(*endpoints(*SEVEN)))
 
-    assert entry.value["count"] == len(MANY)
+    assert entry.value["count"] == len(SEVEN)
     assert entry.value["few"] == ()
     assert entry.value["seed"] == (0,) * FEW
 
 
 def test_each_of_many_backends_is_a_member() -> None:
-    entry, *others = entries("lb_members", service(), backends(*endpoints(*MANY)))
+    entry, *others = entries("lb_members", service(), backends(*endpoints(*SEVEN)))
 
-    identity = service_id("default/web", HTTP, IPv4Address)
+    identity = number()
     address = IPv4Address("10.244.1.1")
     assert entry.key == {"service": identity, "addr": address, "port": 8080}
     assert entry.value == {"number": 0}
@@ -149,15 +165,17 @@ def test_each_of_many_backends_is_a_member() -> None:
 def test_a_table_is_made_of_many_backends_in_slot_order() -> None:
     config = LbConfig(table_size=13)
 
-    (entry,) = entries("lb_maglev", service(), backends(*endpoints(*MANY)), config=config)
+    (entry,) = entries("lb_maglev", service(), backends(*endpoints(*SEVEN)), config=config)
 
-    table = Maglev(13).table([Backend(IPv4Address(address), 8080) for address in MANY])
-    assert entry.value == {"slot": table}
+    ready = tuple(Backend(IPv4Address(address), 8080) for address in SEVEN)
+    (chunk,) = chunks_of(table_of(Backends(ready=ready), 13))
+    assert entry.key == {"service": number(), "chunk": 0}
+    assert entry.value == {"slot": chunk}
 
 
 def test_random_choice_needs_no_table() -> None:
     config = LbConfig(algorithm=Algorithm.RANDOM)
-    objects = (service(), backends(*endpoints(*MANY)))
+    objects = (service(), backends(*endpoints(*SEVEN)))
 
     (entry,) = entries("lb_services", *objects, config=config)
 
@@ -175,10 +193,10 @@ def test_backends_that_are_not_ready_get_nothing() -> None:
 
 
 def test_of_many_backends_those_that_are_not_ready_are_members_only() -> None:
-    ours = backends(*endpoints(*MANY[:2]), *endpoints(*MANY[2:], ready=False))
+    ours = backends(*endpoints(*SEVEN[:2]), *endpoints(*SEVEN[2:], ready=False))
 
     assert len(entries("lb_slots", service(), ours)) == 2
-    assert len(entries("lb_members", service(), ours)) == len(MANY)
+    assert len(entries("lb_members", service(), ours)) == len(SEVEN)
 
 
 def test_backends_of_all_slices_count_once() -> None:
@@ -212,12 +230,8 @@ def test_ports_are_matched_by_name_and_protocol() -> None:
     found = {entry.value["id"]: entry.value["few"] for entry in entries("lb_services", *objects)}
 
     assert found == {
-        service_id("default/web", dns, IPv4Address): (
-            {"addr": IPv4Address("10.244.1.1"), "port": 5353},
-        ),
-        service_id("default/web", dns_tcp, IPv4Address): (
-            {"addr": IPv4Address("10.244.1.2"), "port": 5300},
-        ),
+        number(dns): ({"addr": IPv4Address("10.244.1.1"), "port": 5353},),
+        number(dns_tcp): ({"addr": IPv4Address("10.244.1.2"), "port": 5300},),
     }
 
 
@@ -232,14 +246,21 @@ def test_each_family_has_backends_of_its_own() -> None:
     }
 
 
-@pytest.mark.parametrize("map_name", ["lb_slots", "lb_members", "lb_maglev", "lb_services"])
-def test_every_entry_touches_the_addresses_of_its_service(map_name: str) -> None:
+def test_flows_of_a_service_decide_again_when_it_changes() -> None:
     other = IPv4Address("10.96.0.2")
-    objects = (service(ips=(VIP4, other)), backends(*endpoints(*MANY)))
+    objects = (service(ips=(VIP4, other)), backends(*endpoints(*SEVEN)))
 
-    touched = {address for entry in entries(map_name, *objects) for address in entry.touches}
+    touched = [entry.touches for entry in entries("lb_services", *objects)]
 
-    assert touched == {VIP4, other}
+    assert touched == [(VIP4,), (other,)]
+
+
+def test_flows_of_one_of_many_backends_decide_again_when_it_goes() -> None:
+    objects = (service(), backends(*endpoints(*SEVEN)))
+
+    touched = [entry.touches for entry in entries("lb_members", *objects)]
+
+    assert touched == [(IPv4Address(address),) for address in SEVEN]
 
 
 @pytest.mark.parametrize("objects", [(service(ips=()),), (backends(*endpoints("10.244.1.1")),)])
@@ -249,19 +270,33 @@ def test_without_a_service_that_has_an_address_nothing_is_wanted(
     assert answer(objects) == []
 
 
-def test_sctp_is_told_to_be_unsupported_and_other_ports_are_served() -> None:
-    sctp = ServicePort(name="sctp", port=80, protocol="SCTP")
+def test_sctp_is_served_at_the_port_that_it_leads_to() -> None:
+    sctp = ServicePort(port=80, protocol="SCTP")
+    ours = backends(*endpoints("10.244.1.1"), port=SlicePort(port=80, protocol="SCTP"))
 
-    problem, entry = answer([service(sctp, ServicePort(name="http", port=80))])
+    (entry,) = answer([service(sctp), ours])
+
+    assert isinstance(entry, Entry)
+    assert entry.key["proto"] == 132
+
+
+def test_sctp_at_another_port_is_refused_and_other_ports_are_served() -> None:
+    sctp = ServicePort(name="sctp", port=80, protocol="SCTP")
+    ours = backends(
+        *endpoints("10.244.1.1"), port=SlicePort(name="sctp", port=8080, protocol="SCTP")
+    )
+
+    problem, entry = answer([service(sctp, ServicePort(name="http", port=80)), ours])
 
     assert str(problem) == (
-        "web.yaml:3:1: port 80 of Service default/web: SCTP is not supported yet; TCP or UDP"
+        "web.yaml:3:1: Service default/web: SCTP port 80 leads to port 8080 of 10.244.1.1; "
+        "expected the same port: SCTP is balanced without changing ports"
     )
     assert isinstance(entry, Entry)
 
 
 def test_more_backends_than_the_table_has_slots_are_told() -> None:
-    ours = backends(*endpoints(*MANY))
+    ours = backends(*endpoints(*SEVEN))
 
     problem, *_ = answer([service(), ours], LbConfig(table_size=3))
 
@@ -272,13 +307,13 @@ def test_more_backends_than_the_table_has_slots_are_told() -> None:
 @pytest.mark.parametrize(
     ("each", "scope"),
     [
-        (service(), "default/web"),
-        (backends(), "default/web"),
-        (EndpointSlice(meta=Meta(name="stray")), None),
+        (service(), ("default/web",)),
+        (backends(), ("default/web",)),
+        (EndpointSlice(meta=Meta(name="stray")), ()),
     ],
 )
-def test_slices_belong_to_the_scope_of_their_service(each: Object, scope: str | None) -> None:
-    assert service_handler(LbConfig()).scope(each) == scope
+def test_slices_belong_to_the_scope_of_their_service(each: Object, scope: tuple[str]) -> None:
+    assert service_scopes(each) == scope
 
 
 def test_a_table_size_that_is_no_prime_is_refused() -> None:
@@ -287,23 +322,36 @@ def test_a_table_size_that_is_no_prime_is_refused() -> None:
 
 
 def test_a_service_has_the_same_number_on_all_nodes() -> None:
-    assert service_id("default/web", HTTP, IPv4Address) == 0xD591F3741F46AB94
+    assert number() == 0xB64ACC51EF3B63C6
 
 
 def test_the_ports_and_families_of_a_service_have_numbers_of_their_own() -> None:
     ports = (HTTP, ServicePort(port=81), ServicePort(port=80, protocol="UDP"))
     families = (IPv4Address, IPv6Address)
 
-    numbers = {service_id("default/web", port, each) for port in ports for each in families}
+    numbers = {number(port, each) for port in ports for each in families}
 
     assert len(numbers) == 6
 
 
-def test_algorithms_have_the_numbers_of_the_header() -> None:
-    header = (Path(lb.__path__[0]) / "bpf" / "lb.h").read_text()
-
-    body = re.search(r"enum lb_algorithm \{(.*?)\}", header, re.DOTALL)
-
+def named_in_header(enum: str) -> list[str]:
+    """The names in an enum of the plugin's header, in order, without their prefix."""
+    header = (Path(lb.__path__[0]) / "bpf" / "lb_tables.h").read_text()
+    body = re.search(rf"enum {enum} \{{(.*?)\n\}}", header, re.DOTALL)
     assert body
-    names = re.findall(r"LB_(\w+),", body[1])
-    assert {Algorithm(name.lower()): number for number, name in enumerate(names)} == ALGORITHMS
+    return re.findall(r"\bLB_(\w+)(?: =|,)", body[1])
+
+
+def test_algorithms_have_the_numbers_of_the_header() -> None:
+    names = named_in_header("lb_algorithm")
+
+    assert {Algorithm(name.lower()): index for index, name in enumerate(names)} == ALGORITHMS
+
+
+def test_flags_and_sides_have_the_numbers_of_the_header() -> None:
+    flags = {"MANY": MANY, "SPLIT": SPLIT, "RANGES": RANGES, "CHOSEN": CHOSEN}
+    flags["ELSEWHERE"] = ELSEWHERE
+
+    assert {name: 1 << bit for bit, name in enumerate(named_in_header("lb_flag"))} == flags
+    assert named_in_header("lb_side") == ["ANYWHERE", "OUTSIDE"]
+    assert (ANYWHERE, OUTSIDE) == (0, 1)

@@ -7,13 +7,19 @@ enum plait_reason {
 	PLAIT_REASON_PLAIT_FLOW_TABLE_FULL = 0x866fae04, /* core */
 	PLAIT_REASON_PLAIT_FORGED_SOURCE = 0x8f7dab12, /* core */
 	PLAIT_REASON_PLAIT_HOPS_EXCEEDED = 0x13d8cc79, /* core */
+	PLAIT_REASON_PLAIT_NO_ADDRESS = 0x3b40c0b7, /* core */
+	PLAIT_REASON_PLAIT_PORTS_EXHAUSTED = 0xc63c41ac, /* core */
 	PLAIT_REASON_PLAIT_TOO_BIG = 0x3f024c77, /* core */
+	PLAIT_REASON_LB_BACKEND_GONE = 0x7aae617f, /* lb */
+	PLAIT_REASON_LB_CLIENT_REFUSED = 0x13759383, /* lb */
 	PLAIT_REASON_LB_NO_BACKEND = 0x3fcf9ce5, /* lb */
+	PLAIT_REASON_LB_NO_LOCAL_BACKEND = 0x676bcc88, /* lb */
+	PLAIT_REASON_LB_NO_SUCH_PORT = 0x2cff04ee, /* lb */
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */
 };
 
+#define LB_CHUNK 1024
 #define LB_FEW 6
-#define LB_TABLE_SIZE 1021
 
 #include "plait.h"
 #include "lb_flow.h"

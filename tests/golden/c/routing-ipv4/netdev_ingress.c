@@ -10,6 +10,8 @@ enum plait_reason {
 	PLAIT_REASON_PLAIT_FLOW_TABLE_FULL = 0x866fae04, /* core */
 	PLAIT_REASON_PLAIT_FORGED_SOURCE = 0x8f7dab12, /* core */
 	PLAIT_REASON_PLAIT_HOPS_EXCEEDED = 0x13d8cc79, /* core */
+	PLAIT_REASON_PLAIT_NO_ADDRESS = 0x3b40c0b7, /* core */
+	PLAIT_REASON_PLAIT_PORTS_EXHAUSTED = 0xc63c41ac, /* core */
 	PLAIT_REASON_PLAIT_TOO_BIG = 0x3f024c77, /* core */
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */
 };
@@ -52,7 +54,7 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	if (verdict == PLAIT_NEXT)
 #line 1 "routing/routing.h"
 		verdict = routing_from_wire(ctx, pkt, flow); /* route: routing */
-#line 56 "netdev_ingress.c"
+#line 58 "netdev_ingress.c"
 	return verdict;
 }
 

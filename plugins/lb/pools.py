@@ -1,0 +1,105 @@
+"""Pools: backends that share the flows of a Service's port, and what the maps hold of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from plait.core.api import Address, Entry, Record, ServicePort, TrafficPolicy
+from plait.plugins.lb.backends import FEW, Backends
+from plait.plugins.lb.config import Algorithm
+from plait.plugins.lb.frontends import Served
+from plait.plugins.lb.maglev import chunks_of, table_of, table_size
+
+PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+
+ALGORITHMS = {Algorithm.RANDOM: 0, Algorithm.MAGLEV: 1}
+"""enum lb_algorithm of bpf/lb_tables.h."""
+
+MANY, SPLIT, RANGES, CHOSEN, ELSEWHERE = (1 << bit for bit in range(5))
+"""enum lb_flag of bpf/lb_tables.h."""
+
+_NO_SEEDS = (0,) * FEW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """`number` is the pool's, the same on all nodes, `table` the slots of its Maglev table, 0 for
+    none; `affinity` the seconds that a client stays, 0 for none. Without a backend that is ready
+    there may be some `elsewhere`.
+    """
+
+    number: int
+    backends: Backends
+    algorithm: Algorithm
+    table: int
+    affinity: int
+    elsewhere: bool = False
+
+    def record(self, flags: int) -> Record:
+        """struct lb_service, with few backends in it."""
+        few = () if self.backends.many else self.backends.all
+        seeds = tuple([each.seed for each in few[: len(self.backends.ready)]])
+        if self.backends.many:
+            flags |= MANY
+        if self.elsewhere and not self.backends.ready:
+            flags |= ELSEWHERE
+        return {
+            "id": self.number,
+            "count": len(self.backends.ready),
+            "affinity": self.affinity,
+            "table": self.table,
+            "algorithm": ALGORITHMS[self.algorithm],
+            "flags": flags,
+            "seed": (*seeds, *_NO_SEEDS[len(seeds) :]),
+            "few": tuple([each.record for each in few]),
+        }
+
+    def entries(self) -> Iterator[Entry]:
+        """Where many backends stand, and how flows are shared among them.
+
+        Only flows of a backend that comes or goes must decide again.
+        """
+        if not self.backends.many:
+            return
+        for slot, backend in enumerate(self.backends.ready):
+            key = {"service": self.number, "slot": slot}
+            yield Entry(map="lb_slots", key=key, value=backend.record)
+        for number, backend in enumerate(self.backends.all):
+            yield Entry(
+                map="lb_members",
+                key={"service": self.number, "addr": backend.address, "port": backend.port},
+                value={"number": number},
+                touches=(backend.address,),
+            )
+        if self.table:
+            for chunk, slots in enumerate(chunks_of(table_of(self.backends, self.table))):
+                key = {"service": self.number, "chunk": chunk}
+                yield Entry(map="lb_maglev", key=key, value={"slot": slots})
+
+
+def pool_of(
+    served: Served,
+    policy: TrafficPolicy,
+    backends: Backends,
+    *,
+    algorithm: Algorithm,
+    largest_table: int,
+    elsewhere: bool,
+) -> Pool:
+    """Weights take a table, whatever the algorithm."""
+    tabled = backends.many and (algorithm is Algorithm.MAGLEV or backends.weights)
+    return Pool(
+        number=pool_number(served.service.name, served.port, served.family, policy),
+        backends=backends,
+        algorithm=algorithm,
+        table=table_size(len(backends.ready), largest_table) if tabled and backends.ready else 0,
+        affinity=served.service.affinity or 0,
+        elsewhere=elsewhere,
+    )
+
+
+def pool_number(owner: str, port: ServicePort, family: type[Address], policy: TrafficPolicy) -> int:
+    """The 64-bit number by which the datapath knows a pool, the same on all nodes."""
+    proto = PROTOCOLS[port.protocol]
+    name = f"{owner}:{port.name or port.port}/{proto}/{family(0).version}/{policy.value}"
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
