@@ -156,7 +156,8 @@ static __always_inline int F(plait_take_address)(struct plait_pkt *pkt)
 	if (F(plait_unroutable)(addr))
 		return plait_drop(pkt, PLAIT_NO_ADDRESS);
 	pkt->saddr = F(plait_widen)(addr);
-	pkt->sport = plait_any_port(pkt);
+	if (!plait_keeps_ports(pkt))
+		pkt->sport = plait_any_port(pkt);
 	return PLAIT_DONE;
 }
 
@@ -352,7 +353,7 @@ PLAIT_STEP __u32 F(plait_connect)(void)
 	if (!work)
 		return PLAIT_FLOW_TABLE_FULL;
 	if (reason == PLAIT_FLOW_CLASH && !PLAIT_TO_POD && !work->through_host &&
-	    !plait_is_icmp(&work->pkt))
+	    !plait_keeps_ports(&work->pkt))
 		tries = bpf_loop(PLAIT_PORT_TRIES, F(plait_try_port), &reason, 0);
 	if (!work->pkt.masquerade)
 		return reason;

@@ -168,7 +168,9 @@ static __always_inline int F(plait_refuse)(const struct plait_pkt *pkt, int verd
 	if (verdict == PLAIT_SKIP)
 		return TC_ACT_UNSPEC;
 	plait_count_drop(pkt->reason);
-	if (verdict == PLAIT_REJECT && pkt->kind == PLAIT_PACKET_PLAIN)
+	/* A device may yet have to fill in SCTP's checksum: it would write it into an answer. */
+	if (verdict == PLAIT_REJECT && pkt->kind == PLAIT_PACKET_PLAIN &&
+	    pkt->proto != IPPROTO_SCTP)
 		return pkt->no_route		 ? PLAIT_ANSWER(PLAIT_ANSWER_HOST_UNREACHABLE, 0) :
 		       pkt->proto == IPPROTO_TCP ? PLAIT_ANSWER(PLAIT_ANSWER_RESET, 0) :
 						   PLAIT_ANSWER(PLAIT_ANSWER_PORT_UNREACHABLE, 0);

@@ -94,6 +94,14 @@ static __always_inline bool plait_is_icmp(const struct plait_pkt *pkt)
 	return pkt->proto == (pkt->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
+/* True for what is sent on with the ports that it comes with: an echo has none, and SCTP's checksum
+ * covers them by a sum that is taken of the whole packet, while it knows nothing of addresses.
+ */
+static __always_inline bool plait_keeps_ports(const struct plait_pkt *pkt)
+{
+	return plait_is_icmp(pkt) || pkt->proto == IPPROTO_SCTP;
+}
+
 static __always_inline bool plait_is_icmp_error(__u8 family, __u8 type)
 {
 	if (family == 4)
@@ -154,7 +162,7 @@ static __always_inline int plait_parse_quoted(plait_ctx *ctx, struct plait_pkt *
 		if (!echo || !plait_is_echo(pkt->family, echo->type))
 			return PLAIT_SKIP;
 		ports = (struct plait_ports){ echo->id, echo->id };
-	} else if (proto == IPPROTO_TCP || proto == IPPROTO_UDP) {
+	} else if (proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP) {
 		struct plait_ports *quoted = plait_at(ctx, l4, sizeof(*quoted));
 
 		if (!quoted)
@@ -192,13 +200,13 @@ static __always_inline int plait_parse_transport(plait_ctx *ctx, struct plait_pk
 		pkt->header = pkt->l4 - ETH_HLEN + tcp->doff * 4;
 		return PLAIT_NEXT;
 	}
-	if (pkt->proto == IPPROTO_UDP) {
-		struct udphdr *udp = plait_at(ctx, pkt->l4, sizeof(*udp));
+	if (pkt->proto == IPPROTO_UDP || pkt->proto == IPPROTO_SCTP) {
+		struct plait_ports *ports = plait_at(ctx, pkt->l4, sizeof(struct udphdr));
 
-		if (!udp)
+		if (!ports)
 			return PLAIT_SKIP;
-		pkt->sport = udp->source;
-		pkt->dport = udp->dest;
+		pkt->sport = ports->source;
+		pkt->dport = ports->dest;
 		return PLAIT_NEXT;
 	}
 	if (plait_is_icmp(pkt)) {

@@ -181,7 +181,7 @@ static __always_inline int F(plait_rewrite)(plait_ctx *ctx, const struct plait_p
 	if (PLAIT_FAMILY == 4 &&
 	    bpf_l3_csum_replace(ctx, ETH_HLEN + offsetof(struct iphdr, check), 0, diff, 0))
 		return -1;
-	if (pkt->kind == PLAIT_PACKET_FRAGMENT)
+	if (pkt->kind == PLAIT_PACKET_FRAGMENT || pkt->proto == IPPROTO_SCTP)
 		return 0;
 	if (bpf_l4_csum_replace(ctx, check, 0, diff, BPF_F_PSEUDO_HDR | mangled) ||
 	    bpf_l4_csum_replace(ctx, check, old_ports, new_ports, 4 | mangled))

@@ -51,6 +51,7 @@ static __always_inline __u8 plait_first_state(const struct plait_pkt *pkt)
 		return pkt->tcp_flags & PLAIT_TCP_SYN ? PLAIT_STATE_SYN_SENT :
 							PLAIT_STATE_PICKED_UP;
 	case IPPROTO_UDP:
+	case IPPROTO_SCTP: /* its endpoints look after their associations themselves */
 		return PLAIT_STATE_UDP_UNREPLIED;
 	default:
 		return PLAIT_STATE_ICMP;

@@ -17,6 +17,7 @@ from scapy.layers.inet6 import (
     fragment6,
 )
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP, SCTPChunkCookieEcho
 from scapy.packet import NoPayload, Packet, Raw
 
 Address = IPv4Address | IPv6Address
@@ -79,7 +80,7 @@ class Frame(bytes):
     def ports(self) -> tuple[int, int]:
         """Source and destination port; of an echo, its identifier twice."""
         packet = Ether(self)
-        transport = packet.getlayer(TCP) or packet.getlayer(UDP)
+        transport = _transport(packet)
         if transport is not None:
             return transport.sport, transport.dport
         ident = packet.payload.payload.id
@@ -126,6 +127,21 @@ def udp(
     """A UDP datagram; without `checksum` it carries the zero that stands for none."""
     datagram = UDP(sport=sport, dport=dport, chksum=None if checksum else 0)
     return _frame(datagram / Raw(payload), src=src, dst=dst, ttl=ttl, df=df, link=link)
+
+
+def sctp(
+    *,
+    src: Address,
+    dst: Address,
+    sport: int = 40000,
+    dport: int = 80,
+    payload: bytes = b"ping",
+    ttl: int = 64,
+    link: Link = SENDER,
+) -> Frame:
+    """An SCTP packet with one chunk, in IPv4 and IPv6."""
+    packet = SCTP(sport=sport, dport=dport, tag=7) / SCTPChunkCookieEcho(cookie=payload)
+    return _frame(packet, src=src, dst=dst, ttl=ttl, df=False, link=link)
 
 
 def icmp_echo(
@@ -185,6 +201,8 @@ def answer(frame: Frame, *, payload: bytes = b"pong") -> Frame:
     if TCP in packet:
         flags = "SA" if packet[TCP].flags == "S" else "A"
         return tcp(src=src, dst=dst, sport=sport, dport=dport, flags=flags)
+    if SCTP in packet:
+        return sctp(src=src, dst=dst, sport=sport, dport=dport, payload=payload)
     if UDP in packet:
         return udp(src=src, dst=dst, sport=sport, dport=dport, payload=payload)
     return icmp_echo(src=src, dst=dst, ident=sport, reply=True, payload=payload)
@@ -203,7 +221,7 @@ def changed(
     """The same packet with other addresses, ports, hops to live; its checksums made anew."""
     packet = Ether(frame)
     network = packet.payload
-    transport = packet.getlayer(TCP) or packet.getlayer(UDP)
+    transport = _transport(packet)
     _set(packet, src=link and link.src, dst=link and link.dst)
     _set(network, src=src and str(src), dst=dst and str(dst))
     _set(network, **{"ttl" if isinstance(network, IP) else "hlim": ttl})
@@ -248,6 +266,12 @@ def fragments(frame: Frame, size: int) -> Sequence[Frame]:
         pieces = fragment6(whole, _IPV6_HEADERS + size)  # type: ignore[no-untyped-call]
     packet.remove_payload()
     return [_rebuilt(packet / piece) for piece in pieces]
+
+
+def _transport(packet: Packet) -> Packet | None:
+    """The header that has ports."""
+    found = (packet.getlayer(each) for each in (TCP, UDP, SCTP))
+    return next((layer for layer in found if layer is not None), None)
 
 
 def _frame(
