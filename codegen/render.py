@@ -21,17 +21,19 @@ class Place:
 
     `zone` is the C expression for where its packets enter (plait_flow.h), `owner` the address by
     which a new flow is an endpoint's (none: the fragments say so themselves), `to_pod` whether the
-    packets are on their way into a pod already.
+    packets are on their way into a pod already, `opens` whether flows begin here.
     """
 
     zone: str
     owner: str | None
-    to_pod: bool
+    to_pod: bool = False
+    opens: bool = True
 
 
 PLACES = {
-    Hook.NETDEV_INGRESS: Place(zone="PLAIT_ZONE_OUTSIDE", owner=None, to_pod=False),
-    Hook.POD_EGRESS: Place(zone="ctx->ifindex", owner="saddr", to_pod=False),
+    Hook.NETDEV_INGRESS: Place(zone="PLAIT_ZONE_OUTSIDE", owner=None),
+    Hook.NETDEV_EGRESS: Place(zone="PLAIT_ZONE_HOST", owner=None, opens=False),
+    Hook.POD_EGRESS: Place(zone="ctx->ifindex", owner="saddr"),
     Hook.POD_INGRESS: Place(zone="PLAIT_ZONE_HOST", owner="daddr", to_pod=True),
 }
 

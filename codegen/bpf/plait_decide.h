@@ -476,7 +476,7 @@ PLAIT_STEP int F(plait_renew)(plait_ctx *ctx, struct F(plait_entry) *entry)
 		return verdict;
 	}
 
-	if (!plait_is_reply(flow)) {
+	if (PLAIT_OPENS && !plait_is_reply(flow)) {
 		F(plait_keep_port)(work, entry);
 		if (!F(plait_same_tuple)(&work->entry.to, &entry->to) ||
 		    drafted->action != flow->action || drafted->oif != flow->oif) {

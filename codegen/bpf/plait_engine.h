@@ -14,9 +14,13 @@
  *	plait_begin(pkt)		PLAIT_NEXT for who may begin a flow here: its endpoint
  *	PLAIT_PER_PACKET		1 when stages admit or apply have fragments
  *	PLAIT_TO_POD			1 when packets of this hook are on their way into a pod
+ *	PLAIT_OPENS			1 when flows begin at this hook
  *
  * plait_fast reads the plain packet of a decided flow; whatever else goes to plait_slow.
  */
+/* 1 when this hook sends packets on by itself; at others they are on their way already. */
+#define PLAIT_FORWARDS (PLAIT_OPENS && !PLAIT_TO_POD)
+
 #include "plait_answer.h"
 #include "plait_ports.h"
 #include "plait_reset.h"
@@ -324,7 +328,8 @@ PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 	handing_over = plait_handing_over();
 	entry = F(plait_find)(work, unknown, handing_over);
 	if (!entry) {
-		verdict = pkt->kind == PLAIT_PACKET_ICMP_ERROR ? PLAIT_SKIP : F(plait_open)(ctx);
+		verdict = !PLAIT_OPENS || pkt->kind == PLAIT_PACKET_ICMP_ERROR ? PLAIT_SKIP :
+										 F(plait_open)(ctx);
 		opened = verdict == PLAIT_DONE;
 		if (!opened && verdict != PLAIT_RACED)
 			return F(plait_refuse)(pkt, verdict);
@@ -355,6 +360,8 @@ static __always_inline int F(plait_run)(struct __sk_buff *skb)
 
 	entry = F(plait_fast)(skb, &code);
 	if (plait_unlikely(!entry)) {
+		if (!PLAIT_OPENS && code == PLAIT_GO_OPEN && !plait_handing_over())
+			return TC_ACT_UNSPEC;
 		if (code == PLAIT_GO_SLOW || code == PLAIT_GO_OPEN)
 			code = F(plait_slow)(skb, code == PLAIT_GO_OPEN);
 		if (code == TC_ACT_UNSPEC || code < PLAIT_ANSWER_REQUEST)

@@ -72,7 +72,7 @@ static __always_inline int F(plait_to_nexthop)(struct F(plait_entry) *entry)
 
 static __always_inline int F(plait_leave)(struct F(plait_entry) *entry)
 {
-	if (PLAIT_TO_POD || entry->flow.action == PLAIT_ACTION_PASS)
+	if (!PLAIT_FORWARDS || entry->flow.action == PLAIT_ACTION_PASS)
 		return TC_ACT_UNSPEC;
 	if (entry->flow.action == PLAIT_ACTION_PEER)
 		return bpf_redirect_peer(entry->flow.oif, 0);
@@ -86,7 +86,7 @@ static __always_inline int F(plait_leave)(struct F(plait_entry) *entry)
 /* A hop that this node takes as a router costs the packet one of its hops to live. */
 static __always_inline bool F(plait_routes)(const struct F(plait_entry) *entry)
 {
-	return !PLAIT_TO_POD && entry->flow.action != PLAIT_ACTION_PASS;
+	return PLAIT_FORWARDS && entry->flow.action != PLAIT_ACTION_PASS;
 }
 
 static __always_inline void F(plait_count)(struct plait_flow *flow, struct __sk_buff *skb)

@@ -20,6 +20,9 @@ class Hook(StrEnum):
 
     NETDEV_INGRESS = "netdev_ingress"
     """From the wire, on each uplink."""
+    NETDEV_EGRESS = "netdev_egress"
+    """From the node's own processes to the wire, on each uplink: packets of flows that there are,
+    as a rule answers. None begins here, and what is forwarded has been met where it came in."""
     POD_EGRESS = "pod_egress"
     """From a pod, on the host side of its veth pair."""
     POD_INGRESS = "pod_ingress"
@@ -184,7 +187,8 @@ class Contribution:
     `headers` is the folder that holds its C headers. `drops` maps each PLAIT_DROP_REASON of them to
     a sentence for people, `constants` each PLAIT_CONST to its value, `sizes` each macro that
     sizes an array in a layout to a number. `requires` holds kernel features, and config keys of
-    other plugins' features.
+    other plugins' features, `hooks` those that must be there even without a fragment: as the
+    answers to what the plugin translates pass by there.
     """
 
     headers: Path
@@ -197,6 +201,7 @@ class Contribution:
     tests: tuple[PacketTest, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     requires: tuple[KernelFeature | str, ...] = ()
+    hooks: tuple[Hook, ...] = ()
 
 
 def _alone(each: Object) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def make_plan(
     """Resolve `contributions`, and what the framework itself brings (`core`), into a plan.
 
     Core comes first, then plugins by name; maps, tests and fragments keep a plugin's own order. A
-    hook without fragments is left out. `headers` has the folders of C headers by their owners, in
+    hook that nobody needs is left out. `headers` has the folders of C headers by their owners, in
     the same order. `kernel` says which `KernelFeature`s there are. Raises every problem at once,
     each naming the plugins it is about.
     """
@@ -56,9 +56,10 @@ def make_plan(
 
 
 def _hooks(parts: Sequence[Part], found: list[PlaitError]) -> Iterator[HookPlan]:
-    """The hooks that have fragments. Circles at their stages are added to `found`."""
+    """The hooks that somebody needs. Circles at their stages are added to `found`."""
     flow_parts = {each.plugin: each.gives.flow_part.name for each in parts if each.gives.flow_part}
     headers = {each.plugin: each.gives.headers for each in parts}
+    needed = {hook for each in parts for hook in each.gives.hooks}
     for hook in Hook:
         steps: list[Step] = []
         for stage in Stage:
@@ -79,7 +80,7 @@ def _hooks(parts: Sequence[Part], found: list[PlaitError]) -> Iterator[HookPlan]
                 )
                 for each in ordered
             )
-        if steps:
+        if steps or hook in needed:
             yield HookPlan(hook=hook, steps=tuple(steps))
 
 

@@ -13,11 +13,14 @@ from plait.core.runtime.actions import Attach, Detach, Replace
 Change = Attach | Replace | Detach
 
 _DIRECTIONS = {
+    Hook.NETDEV_EGRESS: Direction.EGRESS,
     Hook.NETDEV_INGRESS: Direction.INGRESS,
     Hook.POD_INGRESS: Direction.EGRESS,
     Hook.POD_EGRESS: Direction.INGRESS,
 }
 """In the order of attaching: hooks that meet replies before those that make flows."""
+
+_AT_UPLINKS = (Hook.NETDEV_EGRESS, Hook.NETDEV_INGRESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,7 @@ def places(
         Place(hook=hook, device=device)
         for hook in _DIRECTIONS
         if hook in wanted
-        for device in (uplinks if hook is Hook.NETDEV_INGRESS else pods)
+        for device in (uplinks if hook in _AT_UPLINKS else pods)
     )
 
 

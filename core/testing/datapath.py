@@ -155,6 +155,10 @@ class Datapath:
         """A packet from the wire."""
         return self._run(Hook.NETDEV_INGRESS, Frame(packet), self.network.uplink.link.index)
 
+    def netdev_egress(self, packet: bytes) -> Result:
+        """A packet from a process of the node to the wire."""
+        return self._run(Hook.NETDEV_EGRESS, Frame(packet), self.network.uplink.link.index)
+
     # ---- what came of it ----
 
     def flows(self) -> tuple[Flow, ...]:

@@ -53,6 +53,7 @@ def plait_contribute(config: Config) -> Contribution | None:
             "LB_CLIENT_REFUSED": "the client is in none of the service's loadBalancerSourceRanges",
         },
         requires=("routing",),
+        hooks=(Hook.NETDEV_EGRESS,),
     )
 
 

@@ -359,3 +359,45 @@ def test_when_the_service_is_gone_its_address_is_refused_no_longer(
     datapath.remove(web)
 
     assert datapath.pod_egress(request).packet == changed(request, ttl=63)
+
+
+def test_a_backend_in_the_host_s_own_network_answers_from_the_node_port(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.put(node_port(net), backends("web", [net.node]))
+    request = tcp(src=outsider(net), dst=net.node, dport=NODE_PORT)
+
+    there = datapath.netdev_ingress(request)
+    back = datapath.netdev_egress(answer(there.packet))
+
+    assert there.verdict is back.verdict is Verdict.PASS
+    assert there.packet == changed(request, dport=8080)
+    assert back.packet == answer(request)
+
+
+def test_its_connection_goes_on_when_all_is_decided_again(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.put(node_port(net), backends("web", [net.node]))
+    there = datapath.netdev_ingress(tcp(src=outsider(net), dst=net.node, dport=NODE_PORT))
+    datapath.netdev_egress(answer(there.packet))
+    data = tcp(src=outsider(net), dst=net.node, dport=NODE_PORT, flags="PA", payload=b"data")
+
+    datapath.decide_again()
+    there = datapath.netdev_ingress(data)
+    back = datapath.netdev_egress(answer(there.packet))
+    fast = datapath.netdev_egress(answer(there.packet))
+
+    assert there.packet == changed(data, dport=8080)
+    assert back.packet == fast.packet == answer(data)
+
+
+def test_what_the_node_sends_by_itself_is_left_alone(datapath: Datapath, net: Addresses) -> None:
+    datapath.put(node_port(net), backends("web", [net.node]))
+    request = tcp(src=net.node, dst=outsider(net), dport=443)
+
+    result = datapath.netdev_egress(request)
+
+    assert result.verdict is Verdict.PASS
+    assert result.packet == request
+    assert not datapath.flows()

@@ -18,7 +18,7 @@ from support.nodes import PATIENCE, Node, quickstart
 from support.sockets import ask, udp
 
 BACKENDS = {"web-1", "web-2", "web-3"}
-PROGRAMS = {"netdev_ingress", "pod_egress", "pod_ingress"}
+PROGRAMS = {"netdev_egress", "netdev_ingress", "pod_egress", "pod_ingress"}
 by_family = pytest.mark.parametrize(
     "service", ["10.96.0.10:80", "[fd00:10:96::10]:80"], ids=["ipv4", "ipv6"]
 )

@@ -82,6 +82,7 @@ static __always_inline int plait_stages_apply(plait_ctx *ctx, struct plait_pkt *
 }
 
 #define PLAIT_TO_POD 0
+#define PLAIT_OPENS 1
 #define PLAIT_PER_PACKET 0
 
 static __always_inline __u32 plait_zone(plait_ctx *ctx)
