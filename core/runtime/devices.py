@@ -44,13 +44,13 @@ class LinkTable:
 
     @property
     def own(self) -> tuple[Address, ...]:
-        """The node's own addresses, in the order of its devices."""
-        return tuple(self._own)
+        """The node's own addresses, those of its uplinks first."""
+        return tuple(sorted(self._own, key=lambda each: self._own[each] not in self.uplinks))
 
     @property
     def host(self) -> Host:
         """The same as an object."""
-        return Host(meta=Meta(name="localhost", namespace=""), addresses=self.own)
+        return Host(meta=Meta(name="localhost", namespace=""), addresses=tuple(self._own))
 
     def refresh_addresses(self) -> Set[Address]:
         """Ask the kernel for the node's own addresses; those that came or went."""

@@ -44,6 +44,9 @@ from plait.plugins.lb.topology import Here
 ANYWHERE, OUTSIDE = range(2)
 """enum lb_side of bpf/lb_tables.h."""
 
+LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+"""Of the node, too; only its own processes ask them."""
+
 FAMILIES: tuple[type[Address], ...] = (IPv4Address, IPv6Address)
 
 Pools = Mapping[TrafficPolicy, Pool]
@@ -261,7 +264,7 @@ def address_scopes(each: Object) -> tuple[str, ...]:
         case Service():
             return tuple(map(str, addresses_of(each)))
         case Host(addresses=addresses):
-            return tuple(map(str, addresses))
+            return tuple(map(str, (*addresses, *LOOPBACK)))
     return ()
 
 

@@ -11,7 +11,8 @@ struct lb_ask {
 	struct plait_addr client;
 	__u32 hash; /* of who asks, the same on every node; its bits are yet to be mixed */
 	bool balanced; /* it has a backend already, which `backend` names */
-	__u8 pad[3];
+	bool steady; /* who asks with the same hash is to have the same, whatever the algorithm */
+	__u8 pad[2];
 	struct lb_backend backend; /* in: where the flow goes until now; out: where it goes */
 };
 
@@ -135,23 +136,22 @@ static __always_inline __u32 lb_highest(const struct lb_service *service, __u32 
 }
 
 static __always_inline const struct lb_backend *lb_one_of_few(const struct lb_service *service,
-							      __u32 hash)
+							      __u32 hash, bool random)
 {
-	__u32 chosen = service->algorithm == LB_MAGLEV ?
-			       lb_highest(service, hash) :
-			       lb_scale(bpf_get_prandom_u32(), service->count);
+	__u32 chosen = random ? lb_scale(bpf_get_prandom_u32(), service->count) :
+				lb_highest(service, hash);
 
 	return &service->few[plait_below(chosen, LB_FEW)];
 }
 
 /* A table gives each backend its weight: who chooses at random does so among its slots. */
-static __always_inline __u32 lb_slot(const struct lb_service *service, __u32 hash)
+static __always_inline __u32 lb_slot(const struct lb_service *service, __u32 hash, bool random)
 {
 	struct lb_maglev_key key = { .service = service->id };
 	const struct lb_maglev *table;
 	__u32 place;
 
-	if (service->algorithm == LB_RANDOM)
+	if (random)
 		hash = bpf_get_prandom_u32();
 	if (!service->table)
 		return lb_scale(hash, service->count);
@@ -162,9 +162,12 @@ static __always_inline __u32 lb_slot(const struct lb_service *service, __u32 has
 }
 
 static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_service *service,
-							       __u32 hash)
+							       __u32 hash, bool random)
 {
-	struct lb_slot_key key = { .service = service->id, .slot = lb_slot(service, hash) };
+	struct lb_slot_key key = {
+		.service = service->id,
+		.slot = lb_slot(service, hash, random),
+	};
 	const struct lb_backend *backend = bpf_map_lookup_elem(&lb_slots, &key);
 
 	if (!backend) {
@@ -175,11 +178,14 @@ static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_s
 	return backend;
 }
 
-static __always_inline const struct lb_backend *lb_any(const struct lb_service *service, __u32 hash)
+static __always_inline const struct lb_backend *lb_any(const struct lb_service *service,
+						       const struct lb_ask *ask)
 {
-	hash = lb_mix(hash);
-	return service->flags & LB_MANY ? lb_one_of_many(service, hash) :
-					  lb_one_of_few(service, hash);
+	bool random = service->algorithm == LB_RANDOM && !ask->steady;
+	__u32 hash = lb_mix(ask->hash);
+
+	return service->flags & LB_MANY ? lb_one_of_many(service, hash, random) :
+					  lb_one_of_few(service, hash, random);
 }
 
 /* Stay with the backend that the client was last given, if that is not too long ago. */
@@ -224,7 +230,7 @@ PLAIT_STEP int lb_choose(const struct lb_service *service, struct lb_ask *ask)
 		return LB_NOBODY;
 	if (service->affinity && lb_stay(service, ask))
 		return LB_CHOSE;
-	chosen = lb_any(service, ask->hash);
+	chosen = lb_any(service, ask);
 	if (!chosen)
 		return LB_NOBODY;
 	ask->backend = *chosen;
