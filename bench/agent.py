@@ -67,11 +67,14 @@ class Place:
         """Changes when another generation takes over. Costs the node less than to read which."""
         return (self.paths.run / "state.json").stat().st_ino
 
-    def write_config(self, *, table_size: int = 1021, flows: int = 262_144) -> None:
+    def write_config(
+        self, *, table_size: int = 1021, flows: int = 262_144, services: int = 10_000
+    ) -> None:
         """Write quickstart.yaml with these settings, in place."""
         config = yaml.safe_load((CONFIGS / "quickstart.yaml").read_text())
         config["node"]["capacity"] = {"flows": flows}
         config["features"]["lb"]["tableSize"] = table_size
+        config["features"]["lb"]["capacity"] = {"services": services}
         config["objects"] = [str(self.objects)]
         self.config.write_text(yaml.safe_dump(config))
 

@@ -1,7 +1,8 @@
 """Connections through a service: Plait, kube-proxy's iptables and nftables, plain forwarding.
 
 Four hosts of one lab do the same in their own ways: a client pod and three servers, connected by
-veth pairs. Their turns alternate, so that what else the machine does strikes all alike.
+veth pairs, and one client outside that asks all of them. Their turns alternate, so that what else
+the machine does strikes all alike.
 """
 
 import statistics
@@ -24,8 +25,11 @@ from plait.core.lab.topology import parse_topology
 
 TOOL = Path(__file__).parent / "tools" / "connections.c"
 
-COUNTS = (1, 1000, 10_000)
+COUNTS = (1, 100, 1000, 10_000, 30_000)
 QUICK_COUNTS = (1, 1000)
+WIRE = IPv4Address("192.0.2.0")
+NODE_PORT = 30080
+LOAD_SECONDS = 300.0
 
 
 class Way(StrEnum):
@@ -35,6 +39,11 @@ class Way(StrEnum):
     IPTABLES = "iptables"
     NFTABLES = "nftables"
     PLAIT = "plait"
+
+    @property
+    def node(self) -> IPv4Address:
+        """The host's own address."""
+        return WIRE + 1 + list(Way).index(self)
 
     @property
     def network(self) -> IPv4Address:
@@ -55,15 +64,52 @@ RATIOS: Mapping[Way, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What is done: the tool's verb, from a pod or from outside, to the service numbered `which`
+    (-1: the last one, which rules find last) by its own address or by a port of the node.
+    """
+
+    figure: str
+    verb: str = "connect"
+    which: int = -1
+    outside: bool = False
+
+    def client(self, way: Way) -> str:
+        """The host or pod that asks."""
+        return "outside" if self.outside else f"{way}-client"
+
+    def target(self, way: Way, count: int) -> tuple[IPv4Address, int]:
+        """Whom it asks; in the plain way the server itself."""
+        if way is Way.PLAIN:
+            return way.servers[0], 8080
+        if self.outside:
+            return way.node, NODE_PORT
+        return SERVICES + range(count)[self.which], 80
+
+
+KINDS = (
+    Kind(figure="connections_ratio_{}"),
+    Kind(figure="connections_ratio_{}_first", which=0),
+    Kind(figure="connections_ratio_{}_node_port", outside=True),
+    Kind(figure="transactions_ratio_{}", verb="transact"),
+    Kind(figure="transactions_ratio_{}_node_port", verb="transact", outside=True),
+)
+"""The last service has the node port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """Connections per second, and the median of a connect in microseconds."""
+    """How many a second, and the median of one in microseconds."""
 
     rate: float
     median: float
 
 
+Turns = Mapping[tuple[Way, Kind], Sequence[Turn]]
+
+
 def measure(run: Run) -> Iterator[Figure]:
-    """For each number of services: the last one (what rules find last), then the first."""
+    """All kinds, for each number of services."""
     with TemporaryDirectory(prefix="plait-bench-") as scratch:
         folder = Path(scratch)
         tool = folder / "connections"
@@ -76,7 +122,7 @@ def measure(run: Run) -> Iterator[Figure]:
                         server.stdout.readline()
             place = Place(lab=lab, folder=folder, host=Way.PLAIT)
             place.objects.mkdir()
-            place.write_config()
+            place.write_config(services=max(COUNTS) + 1)
             for count in QUICK_COUNTS if run.quick else COUNTS:
                 yield from _with_services(run, place, tool, count)
 
@@ -92,25 +138,29 @@ def _with_services(run: Run, place: Place, tool: Path, count: int) -> Iterator[F
     run.progress(f"{count:,} services for everybody")
     for file in place.objects.iterdir():
         file.unlink()
-    write_services(place.objects, range(count), lambda _: Way.PLAIT.servers, per_file=count)
+    write_services(
+        place.objects,
+        range(count),
+        lambda _: Way.PLAIT.servers,
+        per_file=count,
+        node_ports={count - 1: NODE_PORT},
+    )
     _load_rules(place, count)
     with ExitStack() as stack:
         stack.enter_context(agent(place))
         turns = _turns(run, place.lab, tool, count)
+    yield from _figures(turns, count)
+
+
+def _figures(turns: Turns, count: int) -> Iterator[Figure]:
     for other, name in RATIOS.items():
-        for which in ("last", "first"):
-            ours = turns[Way.PLAIT, which]
-            theirs = turns[other, which]
-            suffix = "" if which == "last" else "_first"
-            if count > 1 or which == "last":
-                yield Figure(
-                    name=f"{name}.connections_ratio_{count}{suffix}",
-                    value=_ratio(ours, theirs),
-                    unit="x",
-                )
+        for kind in KINDS:
+            ours, theirs = turns[Way.PLAIT, kind], turns[other, kind]
+            full_name = f"{name}.{kind.figure.format(count)}"
+            yield Figure(name=full_name, value=_ratio(ours, theirs), unit="x")
     for way in Way:
-        medians = [turn.median for turn in turns[way, "last"]]
-        rates = [turn.rate for turn in turns[way, "last"]]
+        medians = [turn.median for turn in turns[way, KINDS[0]]]
+        rates = [turn.rate for turn in turns[way, KINDS[0]]]
         yield Figure(
             name=f"connect_p50_us.{way}_{count}",
             value=round(statistics.median(medians), 1),
@@ -123,25 +173,21 @@ def _with_services(run: Run, place: Place, tool: Path, count: int) -> Iterator[F
         )
 
 
-def _turns(run: Run, lab: Lab, tool: Path, count: int) -> Mapping[tuple[Way, str], Sequence[Turn]]:
+def _turns(run: Run, lab: Lab, tool: Path, count: int) -> Turns:
     """One turn after another, in rounds."""
-    turns: dict[tuple[Way, str], list[Turn]] = {}
+    turns: dict[tuple[Way, Kind], list[Turn]] = {}
     rounds = run.samples(usual=5, quick=3)
-    seconds = 0.5 if run.quick else 1.0
+    seconds = 0.4 if run.quick else 0.8
     for number in range(rounds):
         run.progress(f"connections with {count:,} services, round {number + 1} of {rounds}")
-        for which, service in (("last", SERVICES + count - 1), ("first", SERVICES)):
+        for kind in KINDS:
             for way in Way:
-                turn = _connect(lab, way, tool, service, seconds)
-                turns.setdefault((way, which), []).append(turn)
+                address, port = kind.target(way, count)
+                command = (str(tool), kind.verb, str(address), str(port), str(seconds))
+                result = lab.run(kind.client(way), *command)
+                rate, median = (float(word) for word in result.stdout.split())
+                turns.setdefault((way, kind), []).append(Turn(rate=rate, median=median))
     return turns
-
-
-def _connect(lab: Lab, way: Way, tool: Path, service: IPv4Address, seconds: float) -> Turn:
-    to = (str(way.servers[0]), "8080") if way is Way.PLAIN else (str(service), "80")
-    run = lab.run(f"{way}-client", str(tool), "connect", *to, str(seconds))
-    rate, median = (float(word) for word in run.stdout.split())
-    return Turn(rate=rate, median=median)
 
 
 def _ratio(ours: Sequence[Turn], theirs: Sequence[Turn]) -> float:
@@ -152,28 +198,41 @@ def _ratio(ours: Sequence[Turn], theirs: Sequence[Turn]) -> float:
 def _load_rules(place: Place, count: int) -> None:
     """Both tools put the new rules in the place of those before, as their input says."""
     for way, load, text in (
-        (Way.IPTABLES, ("iptables-legacy-restore",), iptables),
-        (Way.NFTABLES, ("nft", "-f"), nftables),
+        (Way.IPTABLES, ("iptables-legacy-restore",), iptables(_balanced(Way.IPTABLES, count))),
+        (Way.NFTABLES, ("nft", "-f"), nftables(_balanced(Way.NFTABLES, count), Way.NFTABLES.node)),
     ):
         file = place.folder / way
-        file.write_text(text(_balanced(way, count)))
-        place.lab.run(way, *load, str(file), timeout=120)
+        file.write_text(text)
+        place.lab.run(way, *load, str(file), timeout=LOAD_SECONDS)
 
 
 def _balanced(way: Way, count: int) -> Iterator[Balanced]:
     for number in range(count):
-        yield Balanced(number=number, address=SERVICES + number, backends=way.servers)
+        yield Balanced(
+            number=number,
+            address=SERVICES + number,
+            backends=way.servers,
+            node_port=NODE_PORT if number == count - 1 else 0,
+        )
 
 
 def _topology() -> str:
-    """A host for each way; only Plait is told of its pods."""
+    """A host for each way, and one outside; only Plait is told of its pods."""
+    outside = WIRE + 9
     lines = ["apiVersion: plait/v1", "kind: Lab", "name: bench", "hosts:"]
     for way in Way:
         plain = "" if way is Way.PLAIT else ", plain: true"
-        lines += [f"  {way}:", "    pods:"]
-        lines.append(f"      {way}-client: {{addresses: [{way.network + 10}]{plain}}}")
+        lines += [
+            f"  {way}:",
+            f"    addresses: [{way.node}/24]",
+            f"    routes: [{{to: 0.0.0.0/0, via: {outside}}}]",
+            "    pods:",
+            f"      {way}-client: {{addresses: [{way.network + 10}]{plain}}}",
+        ]
         lines += (
             f"      {way}-{number}: {{addresses: [{server}]{plain}}}"
             for number, server in enumerate(way.servers)
         )
+    routes = ", ".join(f"{{to: {way.network}/24, via: {way.node}}}" for way in Way)
+    lines += ["  outside:", f"    addresses: [{outside}/24]", f"    routes: [{routes}]"]
     return "\n".join(lines)

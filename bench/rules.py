@@ -1,7 +1,7 @@
 """iptables and nftables rules for many services, shaped as kube-proxy writes them.
 
 Source: kubernetes 1.33, pkg/proxy/iptables and pkg/proxy/nftables: the same chains, maps and
-order, ClusterIP services only.
+order; services with a ClusterIP, and perhaps a NodePort.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +13,12 @@ PODS = "10.244.0.0/16"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balanced:
-    """A service's address on port 80, and its backends on port 8080."""
+    """A service's address on port 80, and its backends on port 8080; 0: it has no node port."""
 
     number: int
     address: IPv4Address
     backends: Sequence[IPv4Address]
+    node_port: int = 0
 
 
 def iptables(services: Iterable[Balanced]) -> str:
@@ -33,6 +34,9 @@ def iptables(services: Iterable[Balanced]) -> str:
             f"-j KUBE-SVC-{service.number}"
         )
         rules += _iptables_rules(service)
+        if service.node_port:
+            chains.append(f":KUBE-EXT-{service.number} - [0:0]")
+            rules += _iptables_node_port(service)
     return "\n".join(
         (
             *_IPTABLES_FILTER,
@@ -41,6 +45,9 @@ def iptables(services: Iterable[Balanced]) -> str:
             *_IPTABLES_NAT,
             *rules,
             *portals,
+            "-A KUBE-SERVICES -m comment --comment "
+            '"kubernetes service nodeports; NOTE: this must be the last rule in this chain" '
+            "-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS",
             "COMMIT",
             "",
         )
@@ -69,6 +76,7 @@ _IPTABLES_FILTER = (
 _IPTABLES_CHAINS = (
     "*nat",
     ":KUBE-SERVICES - [0:0]",
+    ":KUBE-NODEPORTS - [0:0]",
     ":KUBE-POSTROUTING - [0:0]",
     ":KUBE-MARK-MASQ - [0:0]",
 )
@@ -108,13 +116,28 @@ def _iptables_rules(service: Balanced) -> Iterator[str]:
         yield f"-A {endpoint} -p tcp -m tcp -j DNAT --to-destination {backend}:8080"
 
 
-def nftables(services: Iterable[Balanced]) -> str:
-    """Input of nft -f."""
+def _iptables_node_port(service: Balanced) -> Iterator[str]:
+    comment = f'-m comment --comment "bench/service-{service.number}:http"'
+    external = f"KUBE-EXT-{service.number}"
+    yield (f"-A KUBE-NODEPORTS -p tcp {comment} -m tcp --dport {service.node_port} -j {external}")
+    yield f"-A {external} {comment} -j KUBE-MARK-MASQ"
+    yield f"-A {external} -j KUBE-SVC-{service.number}"
+
+
+def nftables(services: Iterable[Balanced], node: IPv4Address) -> str:
+    """Input of nft -f; node ports are at the address `node`."""
     chains: list[str] = []
     elements: list[str] = []
+    node_ports: list[str] = []
     for service in services:
         chains += _nftables_chains(service)
         elements.append(f"{service.address} . tcp . 80 : goto service-{service.number}")
+        if service.node_port:
+            node_ports.append(f"tcp . {service.node_port} : goto external-{service.number}")
+            chains.append(
+                f"chain external-{service.number} {{ jump mark-for-masquerade; "
+                f"goto service-{service.number}; }}"
+            )
     return "\n".join(
         (
             "flush ruleset",
@@ -125,6 +148,11 @@ def nftables(services: Iterable[Balanced]) -> str:
             "type ipv4_addr . inet_proto . inet_service : verdict",
             f"elements = {{ {', '.join(elements)} }}",
             "}",
+            "map service-nodeports {",
+            "type inet_proto . inet_service : verdict",
+            f"elements = {{ {', '.join(node_ports)} }}",
+            "}",
+            f"set nodeport-ips {{ type ipv4_addr; elements = {{ {node} }} }}",
             *_NFTABLES_CHAINS,
             "}",
             "",
@@ -139,7 +167,8 @@ _NFTABLES_MAPS = (
 )
 
 _NFTABLES_CHAINS = (
-    "chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }",
+    "chain services { ip daddr . meta l4proto . th dport vmap @service-ips;"
+    " ip daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports; }",
     "chain service-endpoints-check"
     " { ip daddr . meta l4proto . th dport vmap @no-endpoint-services; }",
     "chain firewall-check { ip daddr . meta l4proto . th dport vmap @firewall-ips; }",

@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from itertools import cycle, islice
 from pathlib import Path
+from types import MappingProxyType
 
 from bench.agent import Agent, Place, agent, quickstart, wait_until
 from bench.figures import Figure, Run, Suite
@@ -24,9 +25,10 @@ apiVersion: v1
 kind: Service
 metadata: {{name: service-{number}, namespace: bench}}
 spec:
+  type: {type}
   clusterIP: {service}
   ports:
-  - {{name: http, port: 80, targetPort: 8080, protocol: TCP}}
+  - {{name: http, port: 80, targetPort: 8080, protocol: TCP{node_port}}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -80,20 +82,31 @@ def write_services(
     backends: Callable[[int], Sequence[IPv4Address]],
     *,
     per_file: int,
+    node_ports: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[Path, ...]:
-    """The YAML of services, each at SERVICES + its number; returns the files in their order."""
+    """The YAML of services, each at SERVICES + its number, some at a node port, too; returns the
+    files in their order.
+    """
     files = []
     for at in range(0, len(numbers), per_file):
         file = folder / f"services-{at:05}.yaml"
-        documents = (_yaml(each, backends(each)) for each in numbers[at : at + per_file])
+        documents = (
+            _yaml(each, backends(each), node_ports.get(each, 0))
+            for each in numbers[at : at + per_file]
+        )
         file.write_text("---\n".join(documents))
         files.append(file)
     return tuple(files)
 
 
-def _yaml(number: int, backends: Sequence[IPv4Address]) -> str:
-    endpoints = "\n".join(f"- addresses: [{end}]" for end in backends)
-    return OBJECTS.format(number=number, service=SERVICES + number, endpoints=endpoints)
+def _yaml(number: int, backends: Sequence[IPv4Address], node_port: int) -> str:
+    return OBJECTS.format(
+        number=number,
+        type="NodePort" if node_port else "ClusterIP",
+        service=SERVICES + number,
+        node_port=f", nodePort: {node_port}" if node_port else "",
+        endpoints="\n".join(f"- addresses: [{end}]" for end in backends),
+    )
 
 
 def _figures(run: Run, place: Place, running: Agent, file: Path) -> Iterator[Figure]:
@@ -122,7 +135,7 @@ def _changes(place: Place, file: Path) -> Iterator[float]:
         raise AssertionError(f"{file.name} does not hold service {CHANGED}")
     with place.map("lb_services") as services:
         key_codec, value_codec = services.codecs()
-        key = key_codec.encode({"addr": SERVICES + CHANGED, "port": 80, "proto": 6})
+        key = key_codec.encode({"addr": SERVICES + CHANGED, "port": 80, "proto": 6, "side": 0})
 
         def has(backends: int) -> bool:
             value = services.lookup(key)

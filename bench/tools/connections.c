@@ -1,10 +1,13 @@
-/* Short TCP connections, one after the other: how many a second, and how long a connect takes.
+/* TCP connections, one after the other, or one that a byte goes to and fro on: how many a second, and
+ * how long one takes.
  *
- *	connections serve PORT
+ *	connections serve PORT				sends back whatever comes
  *	connections connect ADDRESS PORT SECONDS	prints connections/s and the median in us
+ *	connections transact ADDRESS PORT SECONDS	prints transactions/s and the median in us
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,9 +45,12 @@ static int serve(struct sockaddr_in address)
 	fflush(stdout);
 	for (;;) {
 		int peer = accept(listener, NULL, NULL);
+		char byte;
 
-		if (peer >= 0)
-			close(peer);
+		setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		while (read(peer, &byte, 1) == 1 && write(peer, &byte, 1) == 1)
+			continue;
+		close(peer);
 	}
 }
 
@@ -70,13 +76,37 @@ static int compare(const void *a, const void *b)
 	return first < second ? -1 : first > second;
 }
 
-static int connect_for(struct sockaddr_in address, double seconds)
+static int connection;
+
+static void open_connection(const struct sockaddr_in *address)
+{
+	int one = 1;
+
+	connection = socket(AF_INET, SOCK_STREAM, 0);
+	if (connect(connection, (const void *)address, sizeof(*address)))
+		fail("connect");
+	setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+static uint32_t transact_once(const struct sockaddr_in *address)
+{
+	uint64_t began = now_ns();
+	char byte = 0;
+
+	(void)address;
+	if (write(connection, &byte, 1) != 1 || read(connection, &byte, 1) != 1)
+		fail("transact");
+	return now_ns() - began;
+}
+
+static int repeat(struct sockaddr_in address, double seconds,
+		  uint32_t (*once)(const struct sockaddr_in *))
 {
 	uint64_t began = now_ns(), end = began + seconds * 1e9, last = began;
 	size_t count = 0;
 
 	while (last < end && count < MOST) {
-		samples[count++] = connect_once(&address);
+		samples[count++] = once(&address);
 		last = now_ns();
 	}
 	qsort(samples, count, sizeof(samples[0]), compare);
@@ -92,11 +122,15 @@ int main(int argc, char **argv)
 		address.sin_port = htons(atoi(argv[2]));
 		return serve(address);
 	}
-	if (argc == 5 && !strcmp(argv[1], "connect")) {
+	if (argc == 5 && inet_pton(AF_INET, argv[2], &address.sin_addr) == 1) {
 		address.sin_port = htons(atoi(argv[3]));
-		if (inet_pton(AF_INET, argv[2], &address.sin_addr) == 1)
-			return connect_for(address, atof(argv[4]));
+		if (!strcmp(argv[1], "connect"))
+			return repeat(address, atof(argv[4]), connect_once);
+		if (!strcmp(argv[1], "transact")) {
+			open_connection(&address);
+			return repeat(address, atof(argv[4]), transact_once);
+		}
 	}
-	fputs("usage: connections serve PORT | connect ADDRESS PORT SECONDS\n", stderr);
+	fputs("usage: connections serve PORT | (connect | transact) ADDRESS PORT SECONDS\n", stderr);
 	return 2;
 }
