@@ -86,13 +86,6 @@ static __always_inline bool plait_is_router(__u8 answer)
 	return answer != PLAIT_ANSWER_PORT_UNREACHABLE;
 }
 
-static __always_inline struct plait_node *plait_node(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&plait_nodes, &zero);
-}
-
 /* What leaves a pod's device would go into the pod: the sender is behind it, in the host's stack. */
 static __always_inline long plait_send_back(struct __sk_buff *skb)
 {

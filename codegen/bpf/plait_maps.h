@@ -92,10 +92,13 @@ static __always_inline bool plait_is_local(const struct plait_addr *addr)
 	return bpf_map_lookup_elem(&plait_locals, addr);
 }
 
-/* Of these the ones that are the source of ICMP errors which it owes as a router. */
+/* The node: those of its addresses that are the source of ICMP errors which it owes as a router,
+ * and the cookie of its network namespace.
+ */
 struct plait_node {
 	struct plait_addr addr4;
 	struct plait_addr addr6;
+	__u64 netns;
 };
 
 struct {
@@ -104,6 +107,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct plait_node);
 } plait_nodes SEC(".maps");
+
+static __always_inline struct plait_node *plait_node(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&plait_nodes, &zero);
+}
 
 /* Next hops that do not answer. The host's stack has what goes there: it asks for them again, and
  * tells the sender when that is in vain, as a router owes it.

@@ -16,12 +16,15 @@ DRAFTS = {4: "plait_draft4", 6: "plait_draft6"}
 HANDOVERS = {4: "plait_handover4", 6: "plait_handover6"}
 
 
-def core_contribution(config: Config) -> Contribution:
-    """The framework's own contribution: the flow tables and what the engine reads and counts."""
+def core_contribution(config: Config, *, flows: bool = True) -> Contribution:
+    """The framework's own contribution: the flow tables and what the engine reads and counts.
+
+    Without `flows`, for hooks of sockets alone, there are no tables of them.
+    """
     capacity = config.node.capacity
     tables = tuple(
         spec
-        for family in families(config)
+        for family in (families(config) if flows else ())
         for spec in (
             MapSpec(
                 name=FLOWS[family], max_entries=capacity.flows, config_key="node.capacity.flows"
