@@ -42,7 +42,7 @@ class NodeCapacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """What the file says of this node. `devices` is None for `auto`."""
+    """What the file says of this node. `devices` and `cgroup` are None for `auto`."""
 
     name: str = setting(
         doc="this node's name; the same as its Node object's",
@@ -62,6 +62,12 @@ class NodeConfig:
     attach: AttachBy = setting(
         AttachBy.AUTO,
         doc="tcx: links (Linux 6.6); clsact: filters of tc; auto: links where the kernel has them",
+    )
+    cgroup: Path | None = setting(
+        None,
+        doc="directory of cgroup v2: the sockets of its processes are the node's; auto: of all",
+        none="auto",
+        pattern=r"^/",
     )
     capacity: NodeCapacity = setting(NodeCapacity(), doc="sizes of the framework's own tables")
 
