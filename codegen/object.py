@@ -6,7 +6,7 @@ from io import BytesIO
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+from elftools.elf.sections import Symbol, SymbolTableSection
 
 from plait.codegen.btf import Array, Btf, Pointer, Struct, Variable, parse_btf
 
@@ -42,9 +42,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
-    """The types, maps (by name) and constants (by offset) of one object."""
+    """The types, programs and maps (by name) and constants (by offset) of one object."""
 
     btf: Btf
+    programs: tuple[str, ...]
     maps: tuple[MapDefinition, ...]
     constants: tuple[Constant, ...]
 
@@ -61,7 +62,19 @@ def read_object(image: bytes) -> ObjectInfo:
     btf = parse_btf(section.data())
     maps = sorted(_maps(btf), key=lambda definition: definition.name)
     constants = sorted(_constants(btf, elf), key=lambda constant: constant.offset)
-    return ObjectInfo(btf=btf, maps=tuple(maps), constants=tuple(constants))
+    return ObjectInfo(
+        btf=btf, programs=tuple(_programs(elf)), maps=tuple(maps), constants=tuple(constants)
+    )
+
+
+def _programs(elf: ELFFile) -> list[str]:
+    """The functions in sections of their own; those that only programs call are in `.text`."""
+    sections = list(elf.iter_sections())
+    return sorted(
+        symbol.name
+        for symbol in _symbols(elf)
+        if symbol["st_info"]["type"] == "STT_FUNC" and sections[symbol["st_shndx"]].name != ".text"
+    )
 
 
 def _maps(btf: Btf) -> Iterator[MapDefinition]:
@@ -122,7 +135,11 @@ def _variables(btf: Btf, section: str) -> Iterator[tuple[int, Variable]]:
 
 def _symbol_offsets(elf: ELFFile) -> dict[str, int]:
     # clang leaves the offsets in BTF's section records at zero; the symbol table has them.
+    return {symbol.name: symbol["st_value"] for symbol in _symbols(elf)}
+
+
+def _symbols(elf: ELFFile) -> Iterator[Symbol]:
     symbols = elf.get_section_by_name(".symtab")
     if not isinstance(symbols, SymbolTableSection):
         raise ValueError("the object has no symbol table")
-    return {symbol.name: symbol["st_value"] for symbol in symbols.iter_symbols()}
+    yield from symbols.iter_symbols()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import jinja2
 
-from plait.core.api.contract import Hook, Stage
+from plait.core.api.contract import Hook, KernelFeature, Stage
 from plait.core.plan.model import HookPlan, Plan, Step
 
 GC = "plait_gc"
@@ -37,6 +37,46 @@ PLACES = {
     Hook.POD_INGRESS: Place(zone="PLAIT_ZONE_HOST", owner="daddr", to_pod=True),
 }
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketHook:
+    """What is generated for a hook of sockets: a program for each family, NAME4 and NAME6.
+
+    `call` is what libbpf knows it by, in the name of a section. `refuses`: the call can fail.
+    `mapped`: the kernel asks the IPv6 program about IPv4 addresses, too, when an IPv6 socket has
+    them; it asks the IPv4 program of a hook that is not.
+    """
+
+    name: str
+    call: str
+    refuses: bool
+    mapped: bool
+
+    def program(self, family: int) -> str:
+        """The name of the program for calls of one family."""
+        return f"{self.name}{family}"
+
+
+SOCKETS = {
+    Hook.SOCK_CONNECT: SocketHook(name="sock_connect", call="connect", refuses=True, mapped=True),
+    Hook.SOCK_SENDMSG: SocketHook(name="sock_sendmsg", call="sendmsg", refuses=True, mapped=False),
+    Hook.SOCK_RECVMSG: SocketHook(name="sock_recvmsg", call="recvmsg", refuses=False, mapped=True),
+    Hook.SOCK_GETPEERNAME: SocketHook(  # the kernel cuts longer names
+        name="sock_getpeer", call="getpeername", refuses=False, mapped=True
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketProgram:
+    """One program of a hook of sockets. `only`: the one family of addresses that it is for."""
+
+    name: str
+    section: str
+    family: int
+    only: int | None
+
+
 CALLS = {
     "admit": (Stage.ADMIT,),
     "service": (Stage.SERVICE,),
@@ -51,11 +91,18 @@ def render(plan: Plan) -> dict[str, str]:
     """C source by program name; the same plan gives the same bytes."""
     environment = _environment()
     hook_template = environment.get_template("hook.c.j2")
-    sources = {
-        hook.hook.value: _numbered(hook_template.render(_hook(plan, hook))) for hook in plan.hooks
-    }
+    sock_template = environment.get_template("sock.c.j2")
+    sources = {}
+    for hook in plan.hooks:
+        if hook.hook.at_sockets:
+            source = sock_template.render(_sock(plan, hook))
+        else:
+            source = hook_template.render(_hook(plan, hook))
+        sources[hook.hook.value] = _numbered(source)
     gc_template = environment.get_template("gc.c.j2")
-    sources[GC] = gc_template.render(plan=plan, headers=_headers(plan, ()), families=plan.families)
+    sources[GC] = gc_template.render(
+        plan=plan, headers=_headers(plan, ()), families=plan.flow_families
+    )
     return sources
 
 
@@ -89,6 +136,38 @@ def _hook(plan: Plan, hook: HookPlan) -> dict[str, object]:
         "attachment": PLACES[hook.hook],
         "per_packet": bool(_steps(hook, (Stage.ADMIT, Stage.APPLY))),
     }
+
+
+def _sock(plan: Plan, hook: HookPlan) -> dict[str, object]:
+    kind = SOCKETS[hook.hook]
+    return {
+        "plan": plan,
+        "hook": hook,
+        "headers": ("plait_sock.h", *_headers(plan, hook.steps)),
+        "programs": tuple(_socket_programs(kind, plan.families)),
+        "refusal": _refusal(kind, plan),
+    }
+
+
+def _refusal(kind: SocketHook, plan: Plan) -> str:
+    """What a program returns when a fragment refuses the call."""
+    if not kind.refuses:
+        return "PLAIT_SOCK_GO_ON"
+    told = plan.kernel.get(KernelFeature.SOCK_ERRNO, False)
+    return "plait_sock_fail(&sock)" if told else "PLAIT_SOCK_FAIL"
+
+
+def _socket_programs(kind: SocketHook, families: tuple[int, ...]) -> Iterator[SocketProgram]:
+    for family in (4, 6):
+        met = (4, 6) if family == 6 and kind.mapped else (family,)
+        wanted = tuple(each for each in met if each in families)
+        if wanted:
+            yield SocketProgram(
+                name=kind.program(family),
+                section=f"cgroup/{kind.call}{family}",
+                family=family,
+                only=wanted[0] if wanted != met else None,
+            )
 
 
 def _steps(hook: HookPlan, stages: Iterable[Stage]) -> tuple[Step, ...]:

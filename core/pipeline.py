@@ -30,7 +30,7 @@ from plait.core.runtime.constants import check_constants
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A plan and its objects, ready to load. `keys` tell each program's content from another's."""
+    """A plan and its objects, ready to load. `keys` tell each object's content from another's."""
 
     plan: Plan
     compiled: Compiled
@@ -39,7 +39,10 @@ class Prepared:
 
 def plan_config(config: Config, plugins: Plugins, kernel: Mapping[str, bool]) -> Plan:
     """The plan of a config: pure but for reading the plugins' headers."""
-    plan = make_plan(config, plugins.contributions(config), kernel, core_contribution(config))
+    contributions = plugins.contributions(config)
+    hooks = {fragment.hook for _, gives in contributions for fragment in gives.fragments}
+    core = core_contribution(config, flows=not all(hook.at_sockets for hook in hooks))
+    plan = make_plan(config, contributions, kernel, core)
     if not plan.hooks:
         keys = [feature.key for feature in plugins.features()]
         raise PlaitError(
@@ -59,6 +62,6 @@ def prepare(plan: Plan, cache: Path) -> Prepared:
 
 
 def content_keys(plan: Plan, objects: Mapping[str, bytes]) -> dict[str, str]:
-    """What decides whether a running program is still the right one: its object, its constants."""
+    """What decides whether running programs are still right: their object, its constants."""
     constants = repr(plan.constants).encode()
     return {name: sha256(image + constants).hexdigest() for name, image in objects.items()}

@@ -47,6 +47,11 @@ static __always_inline bool plait_addr_same(const struct plait_addr *a, const st
 	return plait_same6(*a, *b);
 }
 
+static __always_inline bool plait_is_ip4(const struct plait_addr *addr)
+{
+	return !(addr->w[0] | addr->w[1]) && addr->w[2] == bpf_htonl(0xffff);
+}
+
 /* True for what is never routed: multicast, broadcast, loopback, link-local, unspecified, and IPv4
  * addresses in IPv6 packets, which would be taken for IPv4.
  */

@@ -92,12 +92,14 @@ static __always_inline bool plait_is_local(const struct plait_addr *addr)
 	return bpf_map_lookup_elem(&plait_locals, addr);
 }
 
-/* Of these the ones by which it speaks: the source of ICMP errors that it owes as a router, and of
- * masqueraded flows. Unspecified when it has none.
+/* The node: the cookie of its network namespace and, of its addresses, those by which it speaks:
+ * the source of ICMP errors that it owes as a router, and of masqueraded flows. Unspecified when it
+ * has none.
  */
 struct plait_node {
 	struct plait_addr addr4;
 	struct plait_addr addr6;
+	__u64 netns;
 };
 
 struct {

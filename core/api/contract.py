@@ -16,7 +16,9 @@ PLUGIN_API = 1
 
 
 class Hook(StrEnum):
-    """A class of kernel attach point. The value is the program's name, too."""
+    """A class of kernel attach point. The value is the name of the object that is made for it, and
+    of the program in that, if packets run it. Sockets' hooks have a program for each family.
+    """
 
     NETDEV_INGRESS = "netdev_ingress"
     """From the wire, on each uplink."""
@@ -27,12 +29,26 @@ class Hook(StrEnum):
     """From a pod, on the host side of its veth pair."""
     POD_INGRESS = "pod_ingress"
     """From the host's own stack to a pod, on the host side of its veth pair."""
+    SOCK_CONNECT = "sock_connect"
+    """A socket of the node's cgroup connects, TCP or UDP."""
+    SOCK_SENDMSG = "sock_sendmsg"
+    """A UDP socket of the node's cgroup sends a datagram, unconnected."""
+    SOCK_RECVMSG = "sock_recvmsg"
+    """A UDP socket of the node's cgroup is told whom a datagram came from."""
+    SOCK_GETPEERNAME = "sock_getpeername"
+    """A socket of the node's cgroup is asked whom it is connected to."""
+
+    @property
+    def at_sockets(self) -> bool:
+        """True when calls of sockets run it, in a cgroup; false when packets do, on a device."""
+        return self.value.startswith("sock_")
 
 
 class Stage(StrEnum):
     """A named step of a hook's pipeline, in the order in which packets meet them.
 
-    ADMIT and APPLY run for every packet; the others only when a flow is decided.
+    ADMIT and APPLY run for every packet; the others only when a flow is decided. Hooks of sockets
+    have SERVICE and POLICY only, which run for every call.
     """
 
     ADMIT = "admit"
@@ -62,6 +78,8 @@ class KernelFeature(StrEnum):
     REDIRECT_NEIGH = "redirect_neigh"
     FIB_LOOKUP = "fib_lookup"
     CAST_TO_KERNEL_CONTEXT = "cast_to_kernel_context"
+    CGROUP_LINK = "cgroup_link"
+    SOCK_ERRNO = "sock_errno"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +91,12 @@ class Fragment:
         static __always_inline int f(plait_ctx *ctx, struct plait_pkt *pkt,
                                      struct plait_flow *flow[, PART *part])
 
-    where the last parameter is there when the plugin has a flow part. `before` and `after` name
-    functions of other fragments at the same hook and stage; those that are absent do not matter.
+    where the last parameter is there when the plugin has a flow part; at a hook of sockets with
+
+        static __always_inline int f(plait_sock_ctx *ctx, struct plait_sock *sock)
+
+    `before` and `after` name functions of other fragments at the same hook and stage; those that
+    are absent do not matter.
     """
 
     hook: Hook

@@ -20,7 +20,7 @@ Examples:
 @click.option("--purge", is_flag=True, help=_PURGE)
 @pass_context
 def command(context: Context, purge: bool) -> None:
-    """Take all programs off the devices, and undo settings.
+    """Take all programs off devices and cgroup, and undo settings.
 
     What others attached is not touched. May be repeated.
     """

@@ -10,7 +10,13 @@ import click
 from plait.core.cli.context import Context, config_option, json_option, pass_context
 
 if TYPE_CHECKING:
-    from plait.core.runtime.preview_model import HookPreview, MapPreview, Preview, ProgramPreview
+    from plait.core.runtime.preview_model import (
+        HookPreview,
+        MapPreview,
+        PlacePreview,
+        Preview,
+        ProgramPreview,
+    )
 
 
 @click.command(
@@ -62,17 +68,20 @@ def describe(found: "Preview") -> Iterator[str]:
         yield f"  verified and loaded in {found.verifier_seconds * 1000:.0f} ms"
     yield from ("", "maps", *_columns(map(_map, found.maps)))
     yield f"  {_mebibytes(found.bytes)} when they are full"
-    if found.places:
-        yield from ("", "devices")
-        yield from _columns(
-            (each.device, each.hook, each.mechanism, each.change) for each in found.places
-        )
+    yield from _places("devices", ((each.device, each) for each in found.places))
+    yield from _places("cgroup", ((each.cgroup, each) for each in found.places))
     if found.sysctls:
         yield from ("", "kernel settings")
         yield from (f"  {each.path}: {each.before} -> {each.after}" for each in found.sysctls)
     yield from ("", _summary(found))
     for key in found.keys:
         yield f"  {key.key}: {key.before} -> {key.after}  ({key.effect or 'not alone'})"
+
+
+def _places(heading: str, places: "Iterable[tuple[str | None, PlacePreview]]") -> Iterator[str]:
+    rows = [(name, each.program, each.mechanism, each.change) for name, each in places if name]
+    if rows:
+        yield from ("", heading, *_columns(rows))
 
 
 def _summary(found: "Preview") -> str:

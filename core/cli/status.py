@@ -18,7 +18,7 @@ Examples:
 @json_option
 @pass_context
 def command(context: Context, as_json: bool) -> None:
-    """Show the generation that runs, the devices it is on, and what the agent complains of.
+    """Show the generation that runs, where it is attached, and what the agent complains of.
 
     Exit status 1 when something is wrong: a config or object that was refused.
     """
@@ -39,10 +39,13 @@ def command(context: Context, as_json: bool) -> None:
         if agent and agent.held:
             click.echo("            rolled back: edit the config to leave this generation")
         for place in status.places:
-            what = f"{place.hook} by {place.mechanism}"
+            what = f"{place.program} by {place.mechanism}"
             if place.others:
                 what += f"; not ours: {', '.join(place.others)}"
-            click.echo(f"device      {place.device}: {what}")
+            if place.device:
+                click.echo(f"device      {place.device}: {what}")
+            else:
+                click.echo(f"cgroup      {place.cgroup}: {what}")
         for reason, count in status.drops.items():
             click.echo(f"dropped     {count} {reason}")
         for warning in agent.warnings if agent else ():

@@ -11,7 +11,7 @@ from plait.core.cli.context import Context, any_kernel, config_option, json_opti
 from plait.core.errors import PlaitError, Problems
 
 if TYPE_CHECKING:
-    from plait.core.config.model import Config
+    from plait.core.plan.model import Plan
 
 
 @click.command(
@@ -28,7 +28,8 @@ Examples:
 def command(context: Context, config: Path, as_json: bool) -> None:
     """Check a config, and touch nothing.
 
-    It may be the config of another machine: an interface that this one lacks is a warning.
+    It may be the config of another machine: an interface that this one lacks is a warning, and so
+    is a cgroup.
     """
     try:
         checked = _check(context, config)
@@ -46,29 +47,25 @@ def command(context: Context, config: Path, as_json: bool) -> None:
         return
     for warning in warnings:
         click.echo(f"warning: {warning.explain()}", err=True)
-    click.echo(f"{config}: valid; features: {', '.join(checked.sections)}")
+    click.echo(f"{config}: valid; features: {', '.join(checked.config.sections)}")
 
 
-def _check(context: Context, path: Path) -> "Config":
-    """The config, of which a plan can be made, too, on a kernel that has what it takes."""
+def _check(context: Context, path: Path) -> "Plan":
+    """The plan of the config, on a kernel that has what it takes."""
     from plait.core.config.load import load_config
     from plait.core.pipeline import plan_config
 
     plugins = context.load_plugins()
-    config = load_config(path, plugins.features())
-    plan_config(config, plugins, any_kernel())
-    return config
+    return plan_config(load_config(path, plugins.features()), plugins, any_kernel())
 
 
-def _warnings(config: "Config") -> tuple[PlaitError, ...]:
+def _warnings(plan: "Plan") -> tuple[PlaitError, ...]:
     """What is wrong with it on this machine."""
-    if not config.node.devices:
-        return ()
-
     from plait.core.endpoints.links import links
-    from plait.core.runtime.devices import missing_devices
+    from plait.core.runtime.devices import missing_cgroup, missing_devices
 
-    return tuple(missing_devices(config, {link.name for link in links()}))
+    present = {link.name for link in links()} if plan.config.node.devices else ()
+    return (*missing_devices(plan.config, present), *missing_cgroup(plan))
 
 
 def _plain(errors: Iterable[PlaitError]) -> list[dict[str, object]]:

@@ -68,7 +68,7 @@ class Masquerade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """What the file says of this node. `devices` is None for `auto`."""
+    """What the file says of this node. `devices` and `cgroup` are None for `auto`."""
 
     name: str = setting(
         doc="this node's name; the same as its Node object's",
@@ -91,6 +91,12 @@ class NodeConfig:
     )
     masquerade: Masquerade = setting(
         Masquerade(), doc="ports of flows that leave with the node's own address"
+    )
+    cgroup: Path | None = setting(
+        None,
+        doc="directory of cgroup v2: the sockets of its processes are the node's; auto: of all",
+        none="auto",
+        pattern=r"^/",
     )
     capacity: NodeCapacity = setting(NodeCapacity(), doc="sizes of the framework's own tables")
 

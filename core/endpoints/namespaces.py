@@ -2,6 +2,8 @@
 
 import errno
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +11,9 @@ from pathlib import Path
 from pyroute2 import netns
 
 from plait.core.errors import PlaitError
+
+_SO_NETNS_COOKIE = 71  # asm-generic/socket.h; Python's socket module lacks it
+_COOKIE_BYTES = 8
 
 RUN = Path("/run/netns")
 """Where named namespaces are mounted; `ip netns` looks there, too."""
@@ -59,6 +64,13 @@ def entered(path: Path) -> Iterator[None]:
             netns.setns(home)
     finally:
         os.close(home)
+
+
+def cookie() -> int:
+    """The number by which the kernel tells the current namespace from all others until a reboot."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        value = own.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
+        return int.from_bytes(value, sys.byteorder)
 
 
 def set_sysctl(path: str, value: str) -> None:

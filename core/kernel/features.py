@@ -19,15 +19,26 @@ _KERNEL_TYPES = Path("/sys/kernel/btf/vmlinux")
 _CLONE_NEWNET = 0x40000000
 _SCHED_CLS = 3
 _LOOPBACK = 1  # the first device of every network namespace
-# r0 = TC_ACT_UNSPEC; exit
-_DO_NOTHING = struct.pack("=BBhi", 0xB7, 0, 0, -1) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+_CGROUP_SOCK_ADDR = 18
 
-# The kernel's own name of each: a helper's number in enum bpf_func_id, or a kernel function.
+
+def _instructions(*each: tuple[int, int, int, int]) -> bytes:
+    """From (code, registers, offset, number) of each."""
+    return b"".join(struct.pack("=BBhi", *one) for one in each)
+
+
+# r0 = TC_ACT_UNSPEC; exit
+_DO_NOTHING = _instructions((0xB7, 0, 0, -1), (0x95, 0, 0, 0))
+# r1 = -1; bpf_set_retval(r1); r0 = 0; exit
+_SET_RETVAL = _instructions((0xB7, 1, 0, -1), (0x85, 0, 0, 187), (0xB7, 0, 0, 0), (0x95, 0, 0, 0))
+
+# The kernel's own name of each: a helper's number in enum bpf_func_id, a kernel function, a type.
 _NAMES = {
     KernelFeature.REDIRECT_PEER: "BPF_FUNC_redirect_peer",
     KernelFeature.REDIRECT_NEIGH: "BPF_FUNC_redirect_neigh",
     KernelFeature.FIB_LOOKUP: "BPF_FUNC_fib_lookup",
     KernelFeature.CAST_TO_KERNEL_CONTEXT: "bpf_cast_to_kern_ctx",
+    KernelFeature.CGROUP_LINK: "bpf_cgroup_link",  # a type that is there with CONFIG_CGROUP_BPF
 }
 
 _CAP_NET_ADMIN = 1 << 12
@@ -38,11 +49,13 @@ def probe() -> Mapping[str, bool]:
     """What the kernel can do, by the value of each KernelFeature; takes about 30 ms.
 
     TCX and CLSACT: a program that does nothing is attached to the loopback device of a throw-away
-    network namespace. Helpers and kernel functions: the kernel's BTF has their name.
+    network namespace. SOCK_ERRNO: a program that sets one is loaded. All others: the kernel's BTF
+    has their name.
     Call `check_machine` first: without the privilege, probes fail with OSError.
     """
     strings = _KERNEL_TYPES.read_bytes()
     found = {feature.value: f"\0{name}\0".encode() in strings for feature, name in _NAMES.items()}
+    found[KernelFeature.SOCK_ERRNO.value] = _works(_load_set_retval)
     return _in_new_namespace(_probe_attaching) | found
 
 
@@ -102,6 +115,11 @@ def _attach_tcx(program: int) -> None:
 def _attach_clsact(program: int) -> None:
     clsact.add_qdisc(_LOOPBACK)
     clsact.add_filter(program, _LOOPBACK, clsact.Parent.INGRESS)
+
+
+def _load_set_retval() -> None:
+    call = libbpf.AttachType.CGROUP_INET4_CONNECT
+    os.close(libbpf.program_load(_CGROUP_SOCK_ADDR, "plait_probe", _SET_RETVAL, call))
 
 
 def _works(attempt: Callable[[], None]) -> bool:

@@ -2,10 +2,18 @@
 
 import ctypes
 import os
-from ctypes import Structure, byref, c_char, c_uint8, c_uint32, c_uint64, sizeof
+from ctypes import Structure, Union, byref, c_char, c_uint8, c_uint32, c_uint64, sizeof
 from dataclasses import dataclass
+from enum import IntEnum
 
 from plait.core.kernel.libbpf import NAME_MAX, call
+
+
+class LinkType(IntEnum):
+    """The kernel's enum bpf_link_type, as far as Plait makes links."""
+
+    CGROUP = 3
+    TCX = 11
 
 
 class _MapInfo(Structure):
@@ -144,27 +152,38 @@ def program_maps(fd: int) -> tuple[int, ...]:
     return tuple(ids)
 
 
+class _TcxInfo(Structure):
+    _fields_ = (("target", c_uint32), ("attach_type", c_uint32))
+
+
+class _CgroupInfo(Structure):
+    _fields_ = (("target", c_uint64), ("attach_type", c_uint32))
+
+
+class _OfType(Union):
+    _fields_ = (("tcx", _TcxInfo), ("cgroup", _CgroupInfo), ("size", c_uint64 * 6))
+
+
 class _LinkInfo(Structure):
-    # The union's parts for TCX: the device and the attach type.
     _fields_ = (
         ("type", c_uint32),
         ("id", c_uint32),
         ("prog_id", c_uint32),
-        ("before_union", c_uint32),
-        ("ifindex", c_uint32),
-        ("attach_type", c_uint32),
-        ("rest_of_union", c_uint64 * 5),
+        ("of", _OfType),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkInfo:
-    """What the kernel says of a TCX link; `ifindex` is 0 once its device has gone."""
+    """What the kernel says of a TCX link or one of a cgroup.
+
+    `target` is an ifindex or the id of a cgroup; 0 once that has gone.
+    """
 
     id: int
-    type: int
+    type: LinkType
     program_id: int
-    ifindex: int
+    target: int
     attach_type: int
 
 
@@ -172,12 +191,14 @@ def link_info(fd: int) -> LinkInfo:
     """What the kernel says of a link."""
     info = _LinkInfo()
     _read_info(fd, info)
+    kind = LinkType(info.type)
+    of = info.of.cgroup if kind is LinkType.CGROUP else info.of.tcx
     return LinkInfo(
         id=info.id,
-        type=info.type,
+        type=kind,
         program_id=info.prog_id,
-        ifindex=info.ifindex,
-        attach_type=info.attach_type,
+        target=of.target,
+        attach_type=of.attach_type,
     )
 
 

@@ -271,12 +271,30 @@ def pinned(path: Path) -> int:
 class AttachType(IntEnum):
     """The kernel's enum bpf_attach_type, as far as Plait attaches."""
 
+    CGROUP_INET4_CONNECT = 10
+    CGROUP_INET6_CONNECT = 11
+    CGROUP_UDP4_SENDMSG = 14
+    CGROUP_UDP6_SENDMSG = 15
+    CGROUP_UDP4_RECVMSG = 19
+    CGROUP_UDP6_RECVMSG = 20
+    CGROUP_INET4_GETPEERNAME = 29
+    CGROUP_INET6_GETPEERNAME = 30
     TCX_INGRESS = 46
     TCX_EGRESS = 47
 
 
-def program_load(program_type: int, name: str, instructions: bytes) -> int:
-    """A descriptor of a new program, from raw instructions of 8 bytes each."""
+class _LoadOptions(Structure):
+    _fields_ = (("size", c_size_t), ("attempts", c_int), ("expected_attach_type", c_uint32))
+
+
+def program_load(
+    program_type: int, name: str, instructions: bytes, attach_type: AttachType | None = None
+) -> int:
+    """A descriptor of a new program, from raw instructions of 8 bytes each.
+
+    `attach_type` says where it will be attached, for types of programs that depend on it.
+    """
+    options = _LoadOptions(size=sizeof(_LoadOptions), expected_attach_type=attach_type or 0)
     return call(
         "bpf_prog_load",
         program_type,
@@ -284,7 +302,7 @@ def program_load(program_type: int, name: str, instructions: bytes) -> int:
         b"GPL",
         instructions,
         len(instructions) // 8,
-        None,
+        byref(options),
     )
 
 
@@ -293,11 +311,14 @@ def program_by_id(program_id: int) -> int:
     return call("bpf_prog_get_fd_by_id", program_id)
 
 
-def programs_on(ifindex: int, attach_type: AttachType) -> tuple[int, ...]:
-    """The ids of the programs at an attach point, in the order in which they run."""
+def programs_on(target: int, attach_type: AttachType) -> tuple[int, ...]:
+    """The ids of the programs at an attach point, in the order in which they run.
+
+    `target` is the ifindex of a device, or a descriptor of a cgroup's directory.
+    """
     ids = (c_uint32 * _PROGRAMS_MAX)()
     count = c_uint32(_PROGRAMS_MAX)
-    call("bpf_prog_query", ifindex, attach_type, 0, None, ids, byref(count))
+    call("bpf_prog_query", target, attach_type, 0, None, ids, byref(count))
     return tuple(ids[: count.value])
 
 
@@ -369,9 +390,12 @@ def program_call(fd: int, context: bytes) -> tuple[int, bytes]:
     return options.retval, buffer.raw if buffer else b""
 
 
-def link_create(program_fd: int, ifindex: int, attach_type: AttachType) -> int:
-    """A descriptor of a new link; with no other reference to it, closing it detaches."""
-    return call("bpf_link_create", program_fd, ifindex, attach_type, None)
+def link_create(program_fd: int, target: int, attach_type: AttachType) -> int:
+    """A descriptor of a new link; with no other reference to it, closing it detaches.
+
+    `target` as in `programs_on`.
+    """
+    return call("bpf_link_create", program_fd, target, attach_type, None)
 
 
 def link_update(fd: int, program_fd: int) -> None:

@@ -1,4 +1,4 @@
-"""Attaches programs to devices, in one of two ways that look alike from outside.
+"""Attaches programs to devices and to cgroups, in ways that look alike from outside.
 
 An attachment is known by its pin, a path on bpffs, and is adopted from it after a restart. The
 name of a pin must not contain a dot, which bpffs refuses. All calls concern the calling thread's
@@ -9,6 +9,8 @@ network namespace.
   would hide it from any other program behind them.
 - CLSACT: a cls_bpf filter behind those of others. There is no link to pin; the pin is a symbolic
   link that spells out the place.
+- CGROUP (Linux 5.7 and later): a pinned bpf link. Programs of others at the same cgroup that are
+  there before run before, those of the cgroups above it after.
 """
 
 import errno
@@ -19,9 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeGuard
 
 from plait.core.kernel import clsact, libbpf
 from plait.core.kernel import info as kernel_info
+from plait.core.kernel.cgroups import Cgroup, cgroup_by_id
+from plait.core.kernel.info import LinkType
 from plait.core.kernel.libbpf import AttachType
 
 _GONE = (errno.ENODEV, errno.ENOLINK)
@@ -29,10 +34,11 @@ _QDISC_MARK = "clsact_"
 
 
 class Mechanism(StrEnum):
-    """How a program is attached to a device."""
+    """How a program is attached: to a device in one of two ways, to a cgroup in the third."""
 
     TCX = "tcx"
     CLSACT = "clsact"
+    CGROUP = "cgroup"
 
 
 class Direction(StrEnum):
@@ -49,10 +55,13 @@ class Device:
     name: str
     ifindex: int
 
+    def __str__(self) -> str:
+        return f"device {self.name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
-    """A place on a device where Plait has a program."""
+class OnDevice:
+    """A place on a device where Plait has a program, or will have one."""
 
     device: Device
     direction: Direction
@@ -61,49 +70,60 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnCgroup:
+    """A place at a cgroup where Plait has a program, or will have one: a call of its sockets."""
+
+    cgroup: Cgroup
+    call: AttachType
+    pin: Path
+
+    @property
+    def mechanism(self) -> Mechanism:
+        return Mechanism.CGROUP
+
+
+Attachment = OnDevice | OnCgroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttachedProgram:
-    """A program on a device, whoever put it there."""
+    """A program in a place, whoever put it there."""
 
     mechanism: Mechanism
     program_id: int
     name: str
 
 
-class DeviceGone(Exception):
-    """The device has vanished."""
+class TargetGone(Exception):
+    """The device or the cgroup has vanished."""
 
-    def __init__(self, device: Device) -> None:
-        super().__init__(f"device {device.name} is gone")
-        self.device = device
+    def __init__(self, target: Device | Cgroup) -> None:
+        super().__init__(f"{target} is gone")
+        self.target = target
 
 
-def attach(
-    program_fd: int, device: Device, direction: Direction, mechanism: Mechanism, pin: Path
-) -> Attachment:
+def attach(program_fd: int, place: Attachment) -> None:
     """Attach a program and pin the attachment.
 
-    DeviceGone; FileExistsError when the pin or, with CLSACT, the place is taken. Then nothing
+    TargetGone; FileExistsError when the pin or, with CLSACT, the place is taken. Then nothing
     has changed.
     """
-    place = Attachment(device=device, direction=direction, mechanism=mechanism, pin=pin)
-    with _device_may_vanish(device):
-        if mechanism is Mechanism.TCX:
-            _attach_tcx(program_fd, place)
-        else:
+    with _target_may_vanish(place):
+        if _is_filter(place):
             _attach_clsact(program_fd, place)
-    return place
+        else:
+            _attach_link(program_fd, place)
 
 
 def update(attachment: Attachment, program_fd: int) -> None:
-    """Put another program in place, atomically: each packet meets either. DeviceGone."""
-    with _device_may_vanish(attachment.device):
-        if attachment.mechanism is Mechanism.TCX:
+    """Put another program in place, atomically: each packet or call meets either. TargetGone."""
+    with _target_may_vanish(attachment):
+        if _is_filter(attachment):
+            parent = _parent(attachment.direction)
+            clsact.replace_filter(program_fd, attachment.device.ifindex, parent)
+        else:
             with _pinned_link(attachment.pin) as link:
                 libbpf.link_update(link, program_fd)
-        else:
-            clsact.replace_filter(
-                program_fd, attachment.device.ifindex, _parent(attachment.direction)
-            )
 
 
 def detach(attachment: Attachment) -> None:
@@ -111,18 +131,18 @@ def detach(attachment: Attachment) -> None:
 
     A clsact qdisc goes, too, if Plait made it and nobody has a filter in it.
     """
-    if attachment.mechanism is Mechanism.TCX:
+    if _is_filter(attachment):
+        _detach_clsact(attachment)
+    else:
         with suppress(FileNotFoundError), _pinned_link(attachment.pin) as link:
             # Removing the pin would detach later, at some moment of the kernel's choice.
             libbpf.link_detach(link)
-    else:
-        _detach_clsact(attachment)
     attachment.pin.unlink(missing_ok=True)
 
 
 def adopt(pin: Path) -> Attachment | None:
     """The attachment that is pinned there; None, and no pin any more, when it is gone."""
-    place = _read_clsact_pin(pin) if pin.is_symlink() else _read_tcx_pin(pin)
+    place = _read_clsact_pin(pin) if pin.is_symlink() else _read_link_pin(pin)
     if place is None:
         pin.unlink(missing_ok=True)
     return place
@@ -139,38 +159,60 @@ def adopt_all(folder: Path) -> tuple[Attachment, ...]:
 
 def program_id(attachment: Attachment) -> int | None:
     """The id of the program that is in place, or None when none is."""
-    if attachment.mechanism is Mechanism.TCX:
-        with suppress(FileNotFoundError), _pinned_link(attachment.pin) as link:
-            return kernel_info.link_info(link).program_id
-        return None
-    found = clsact.filters(attachment.device.ifindex, _parent(attachment.direction))
-    return next((there.program_id for there in found if there.ours), None)
+    if _is_filter(attachment):
+        found = clsact.filters(attachment.device.ifindex, _parent(attachment.direction))
+        return next((there.program_id for there in found if there.ours), None)
+    with suppress(FileNotFoundError), _pinned_link(attachment.pin) as link:
+        return kernel_info.link_info(link).program_id
+    return None
+
+
+def programs_in(place: Attachment) -> tuple[AttachedProgram, ...]:
+    """All programs where a place is, other people's too, in the order in which they run: on the
+    device in its direction, however attached, or at the cgroup itself. TargetGone.
+    """
+    if isinstance(place, OnDevice):
+        return programs_on(place.device, place.direction)
+    with _target_may_vanish(place), _directory(place.cgroup) as descriptor:
+        ids = libbpf.programs_on(descriptor, place.call)
+    return tuple(each for number in ids for each in _named(Mechanism.CGROUP, number))
 
 
 def programs_on(device: Device, direction: Direction) -> tuple[AttachedProgram, ...]:
-    """All programs on a device, other people's too, in the order in which they run. DeviceGone."""
+    """The same for a device."""
     return (*_tcx_programs(device, direction), *_clsact_programs(device, direction))
 
 
-# ---------------------------------------------------------------------------------------- TCX
+# -------------------------------------------------------------------------------------- links
 
 
-def _attach_tcx(program_fd: int, place: Attachment) -> None:
-    link = libbpf.link_create(program_fd, place.device.ifindex, _attach_type(place.direction))
+def _attach_link(program_fd: int, place: Attachment) -> None:
+    match place:
+        case OnDevice():
+            attach_type = _attach_type(place.direction)
+            link = libbpf.link_create(program_fd, place.device.ifindex, attach_type)
+        case OnCgroup():
+            with _directory(place.cgroup) as descriptor:
+                link = libbpf.link_create(program_fd, descriptor, place.call)
     try:
         libbpf.pin(link, place.pin)
     finally:
         os.close(link)  # without a pin, this detaches
 
 
-def _read_tcx_pin(pin: Path) -> Attachment | None:
+def _read_link_pin(pin: Path) -> Attachment | None:
     with suppress(FileNotFoundError), _pinned_link(pin) as link:
         info = kernel_info.link_info(link)
-        device = _device(info.ifindex)
+        if info.type is LinkType.CGROUP:
+            if not info.target:
+                return None
+            call = AttachType(info.attach_type)
+            return OnCgroup(cgroup=cgroup_by_id(info.target), call=call, pin=pin)
+        device = _device(info.target)
         if device:
             egress = info.attach_type == AttachType.TCX_EGRESS
             direction = Direction.EGRESS if egress else Direction.INGRESS
-            return Attachment(device=device, direction=direction, mechanism=Mechanism.TCX, pin=pin)
+            return OnDevice(device=device, direction=direction, mechanism=Mechanism.TCX, pin=pin)
     return None
 
 
@@ -179,7 +221,7 @@ def _tcx_programs(device: Device, direction: Direction) -> Iterator[AttachedProg
         ids = libbpf.programs_on(device.ifindex, _attach_type(direction))
     except OSError as error:
         if error.errno in _GONE:
-            raise DeviceGone(device) from None
+            raise TargetGone(device) from None
         if error.errno == errno.EINVAL:  # a kernel without TCX
             return
         raise
@@ -201,10 +243,21 @@ def _pinned_link(pin: Path) -> Iterator[int]:
         os.close(link)
 
 
+@contextmanager
+def _directory(cgroup: Cgroup) -> Iterator[int]:
+    if cgroup.path is None:
+        raise TargetGone(cgroup)
+    descriptor = os.open(cgroup.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 # ------------------------------------------------------------------------------------- CLSACT
 
 
-def _attach_clsact(program_fd: int, place: Attachment) -> None:
+def _attach_clsact(program_fd: int, place: OnDevice) -> None:
     ifindex = place.device.ifindex
     made = clsact.add_qdisc(ifindex)
     if made:
@@ -219,7 +272,7 @@ def _attach_clsact(program_fd: int, place: Attachment) -> None:
         raise
 
 
-def _detach_clsact(place: Attachment) -> None:
+def _detach_clsact(place: OnDevice) -> None:
     try:
         clsact.remove_filter(place.device.ifindex, _parent(place.direction))
     except OSError as error:
@@ -228,7 +281,7 @@ def _detach_clsact(place: Attachment) -> None:
     _drop_qdisc(place)
 
 
-def _drop_qdisc(place: Attachment) -> None:
+def _drop_qdisc(place: OnDevice) -> None:
     mark = _qdisc_mark(place)
     if not mark.is_symlink():
         return
@@ -241,17 +294,17 @@ def _drop_qdisc(place: Attachment) -> None:
         mark.unlink()
 
 
-def _qdisc_mark(place: Attachment) -> Path:
+def _qdisc_mark(place: OnDevice) -> Path:
     """A symbolic link that is there while the device has a qdisc of our making."""
     return place.pin.with_name(f"{_QDISC_MARK}{place.device.ifindex}")
 
 
-def _read_clsact_pin(pin: Path) -> Attachment | None:
+def _read_clsact_pin(pin: Path) -> OnDevice | None:
     _, ifindex, direction = pin.readlink().parts
     device = _device(int(ifindex))
     if device is None:
         return None
-    place = Attachment(
+    place = OnDevice(
         device=device, direction=Direction(direction), mechanism=Mechanism.CLSACT, pin=pin
     )
     return place if program_id(place) is not None else None
@@ -266,7 +319,7 @@ def _parent(direction: Direction) -> clsact.Parent:
     return clsact.Parent.INGRESS if direction is Direction.INGRESS else clsact.Parent.EGRESS
 
 
-# --------------------------------------------------------------------------------------- both
+# ---------------------------------------------------------------------------------------- all
 
 
 def _named(mechanism: Mechanism, number: int) -> Iterator[AttachedProgram]:
@@ -286,11 +339,21 @@ def _device(ifindex: int) -> Device | None:
         return None
 
 
+def _is_filter(place: Attachment) -> TypeGuard[OnDevice]:
+    return place.mechanism is Mechanism.CLSACT
+
+
 @contextmanager
-def _device_may_vanish(device: Device) -> Iterator[None]:
+def _target_may_vanish(place: Attachment) -> Iterator[None]:
+    target = place.device if isinstance(place, OnDevice) else place.cgroup
     try:
         yield
     except OSError as error:
-        if error.errno in _GONE:
-            raise DeviceGone(device) from error
+        if error.errno in _GONE or _is_left(target):
+            raise TargetGone(target) from error
         raise
+
+
+def _is_left(target: Device | Cgroup) -> bool:
+    """Whether it is a cgroup whose directory is gone: the kernel may be slower to let go of it."""
+    return isinstance(target, Cgroup) and not (target.path and target.path.exists())

@@ -1,7 +1,7 @@
 """From a topology to namespaces, wires, routes and pods; each step does what is left to do."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from plait.core.endpoints import namespaces, veth
 from plait.core.endpoints.join import join
 from plait.core.endpoints.netlink import add_address, find_link, link_index, set_up, socket_in
 from plait.core.endpoints.objects import default_folder
+from plait.core.kernel import cgroups
 from plait.core.lab.state import State
 from plait.core.lab.topology import Host, Topology
 
@@ -38,6 +39,9 @@ def build(topology: Topology, state: State) -> None:
     """Make what `state` lists, as `topology` wants it. Repeatable."""
     for name in state.namespaces:
         namespaces.create(name)
+    for cgroup in state.cgroups:
+        with suppress(OSError):  # not to be had in some containers, and with that no socket hooks
+            cgroups.create(cgroup)
     with ExitStack() as stack:
         sockets = {
             name: stack.enter_context(socket_in(namespaces.RUN / name)) for name in state.namespaces

@@ -10,11 +10,21 @@ from typing import Self
 
 from plait.core.endpoints import namespaces
 from plait.core.errors import PlaitError
+from plait.core.kernel import cgroups
+from plait.core.kernel.cgroups import VARIABLE
 from plait.core.lab import state as states
 from plait.core.lab.build import build
 from plait.core.lab.processes import end_processes
 from plait.core.lab.state import Place, State
 from plait.core.lab.topology import Topology
+
+_JOIN = (
+    'if [ -e "$0/cgroup.procs" ]; then echo 0 >"$0/cgroup.procs"; fi; '
+    f'export {VARIABLE}="$0"; exec "$@"'
+)
+"""What `sh` does in the cgroup that is its name: whatever a node attaches to sockets concerns the
+processes of one host only.
+"""
 
 
 class Lab:
@@ -76,8 +86,13 @@ class Lab:
             ) from None
 
     def command(self, where: str, *command: str) -> list[str]:
-        """The command line that runs `command` in a namespace; the file system stays, bpffs too."""
-        return ["nsenter", f"--net={self.place(where).netns}", "--", *command]
+        """The command line that runs `command` in a namespace and in the cgroup of its host.
+
+        The file system stays, bpffs too.
+        """
+        inside = ["nsenter", f"--net={self.place(where).netns}", "--", *command]
+        cgroup = self._state.cgroup(where)
+        return ["sh", "-c", _JOIN, str(cgroup), *inside] if cgroup else inside
 
     def run(
         self, where: str, *command: str, check: bool = True, timeout: float = 30
@@ -102,10 +117,12 @@ class Lab:
         end_processes(self._state.namespaces)
         for process in self._started:
             with process:
-                pass
+                process.terminate()  # who has only just begun was not in its namespace yet
         self._started.clear()
         for namespace in self._state.namespaces:
             namespaces.remove(namespace)
+        for cgroup in self._state.cgroups:
+            cgroups.remove(cgroup)
         for host in self._state.hosts:
             _remove_instance(host.namespace)
         states.forget(self.name)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from plait.core.endpoints.namespaces import RUN
+from plait.core.kernel.cgroups import mount_point
 from plait.core.lab.topology import Topology
 
 FOLDER = Path("/run/plait/labs")
@@ -43,6 +44,17 @@ class State:
     @property
     def namespaces(self) -> tuple[str, ...]:
         return (*(place.namespace for place in self.places.values()), *self.segments)
+
+    @property
+    def cgroups(self) -> tuple[Path, ...]:
+        """Those of the hosts; none where cgroup v2 is not mounted."""
+        return tuple(cgroup for host in self.hosts if (cgroup := self.cgroup(host.name)))
+
+    def cgroup(self, where: str) -> Path | None:
+        """What the processes on a host and on its pods are in."""
+        place, mount = self.places[where], mount_point()
+        host = self.places[place.host] if place.host else place
+        return mount / f"plait-{host.namespace}" if mount else None
 
 
 def state_of(topology: Topology, name: str) -> State:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from zlib import crc32
 
-from plait.core.api.contract import Contribution, KernelFeature
+from plait.core.api.contract import Contribution, KernelFeature, Stage
 from plait.core.config.model import Config
 from plait.core.errors import PlaitError
 from plait.core.plan.sources import constants
@@ -16,6 +16,7 @@ CORE = "core"
 NAME_BYTES = 15
 """The kernel cuts what is longer off the name of a map."""
 ENTRIES_MAX = 2**32 - 1
+_SOCKET_STAGES = (Stage.SERVICE, Stage.POLICY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ def problems(
         yield from _impossible_sizes(part)
         yield from _unknown_constants(part)
         yield from _repeated_fragments(part)
+        yield from _stages_unknown_to_sockets(part)
+        yield from _packets_at_sockets(part)
         yield from _missing_sources(part)
         yield from _missing_requirements(part, config, kernel)
 
@@ -146,6 +149,25 @@ def _repeated_fragments(part: Part) -> Iterator[PlaitError]:
         seen.add(place)
 
 
+def _stages_unknown_to_sockets(part: Part) -> Iterator[PlaitError]:
+    for each in part.gives.fragments:
+        if each.hook.at_sockets and each.stage not in _SOCKET_STAGES:
+            yield PlaitError(
+                f"{part} has '{each.function}' at {each.hook}, {each.stage}: sockets have no "
+                "such stage",
+                expected=f"expected one of {', '.join(_SOCKET_STAGES)}",
+            )
+
+
+def _packets_at_sockets(part: Part) -> Iterator[PlaitError]:
+    for test in part.gives.tests:
+        if test.hook.at_sockets:
+            yield PlaitError(
+                f"packet test '{test.name}' of {part} is for {test.hook}, which no packet meets",
+                expected="expected a hook of packets",
+            )
+
+
 def _missing_sources(part: Part) -> Iterator[PlaitError]:
     wanted = {(each.header, each.function): r"\b{}\s*\(" for each in part.gives.fragments}
     if part.gives.flow_part:
@@ -167,7 +189,9 @@ def _missing_requirements(
     wanting = ", ".join(f"features.{key}" for key in part.features)
     wanted = f"{part} (wanted by {wanting})" if wanting else str(part)
     at = config.locate(("features", part.features[0]), key=True) if part.features else None
-    for need in part.gives.requires:
+    sockets = any(each.hook.at_sockets for each in part.gives.fragments)
+    attaching = (KernelFeature.CGROUP_LINK,) if sockets else ()
+    for need in dict.fromkeys((*attaching, *part.gives.requires)):
         if isinstance(need, KernelFeature):
             if not kernel.get(need, False):
                 yield PlaitError(

@@ -17,8 +17,11 @@ DRAFTS = {4: "plait_draft4", 6: "plait_draft6"}
 HANDOVERS = {4: "plait_handover4", 6: "plait_handover6"}
 
 
-def core_contribution(config: Config) -> Contribution:
-    """The framework's own contribution: the flow tables and what the engine reads and counts."""
+def core_contribution(config: Config, *, flows: bool = True) -> Contribution:
+    """The framework's own contribution: the flow tables and what the engine reads and counts.
+
+    Without `flows`, for hooks of sockets alone, there are no tables of them.
+    """
     capacity = config.node.capacity
     tables = tuple(
         spec
@@ -46,8 +49,7 @@ def core_contribution(config: Config) -> Contribution:
             MapSpec(name=DROPS, max_entries=1024),
             MapSpec(name="plait_frags", max_entries=8192),
             MapSpec(name=SILENT, max_entries=1024),
-            MapSpec(name=PORT_USES, max_entries=1),
-            *tables,
+            *((MapSpec(name=PORT_USES, max_entries=1), *tables) if flows else ()),
         ),
         constants={
             "plait_ports_first": config.node.masquerade.first_port,

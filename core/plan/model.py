@@ -81,6 +81,12 @@ class Plan:
         """The address families that the datapath has, of 4 and 6: those of the pods, else both."""
         return families(self.config)
 
+    @property
+    def flow_families(self) -> tuple[int, ...]:
+        """Those that have flows: none where only sockets are asked."""
+        packets = any(not each.hook.at_sockets for each in self.hooks)
+        return self.families if packets else ()
+
 
 def families(config: Config) -> tuple[int, ...]:
     """The families of the node's pod networks; both when it names none."""

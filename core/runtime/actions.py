@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from plait.core.kernel import links
-from plait.core.kernel.links import Attachment, Device, DeviceGone, Direction, Mechanism
+from plait.core.kernel.links import Attachment, TargetGone
 from plait.core.runtime.state import OldSettings, State
 
 PROC_SYS = Path("/proc/sys")
@@ -25,27 +25,17 @@ class Action(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attach:
-    """Put a program on a device that has none of ours there. A vanished device is no failure."""
+    """Put a program where none of ours is. A vanished device or cgroup is no failure."""
 
     program: int
-    device: Device
-    direction: Direction
-    mechanism: Mechanism
-    pin: Path
+    place: Attachment
 
     def do(self) -> None:
-        with suppress(DeviceGone):
-            links.attach(self.program, self.device, self.direction, self.mechanism, self.pin)
+        with suppress(TargetGone):
+            links.attach(self.program, self.place)
 
     def undo(self) -> None:
-        links.detach(
-            Attachment(
-                device=self.device,
-                direction=self.direction,
-                mechanism=self.mechanism,
-                pin=self.pin,
-            )
-        )
+        links.detach(self.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +47,17 @@ class Replace:
     before: int
 
     def do(self) -> None:
-        with suppress(DeviceGone):
+        with suppress(TargetGone):
             links.update(self.attachment, self.program)
 
     def undo(self) -> None:
-        with suppress(DeviceGone):
+        with suppress(TargetGone):
             links.update(self.attachment, self.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detach:
-    """Take one of our programs off its device."""
+    """Take one of our programs off its device or cgroup."""
 
     attachment: Attachment
     before: int
@@ -76,9 +66,8 @@ class Detach:
         links.detach(self.attachment)
 
     def undo(self) -> None:
-        place = self.attachment
-        with suppress(DeviceGone):
-            links.attach(self.before, place.device, place.direction, place.mechanism, place.pin)
+        with suppress(TargetGone):
+            links.attach(self.before, self.attachment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

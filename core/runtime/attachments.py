@@ -1,13 +1,16 @@
-"""Where programs belong: each hook of a plan on each device that it is for."""
+"""Where programs belong: those of a plan on each device, or at the cgroup, that they are for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plait.codegen.render import SOCKETS
 from plait.core.api.contract import Hook
 from plait.core.kernel import links
+from plait.core.kernel.cgroups import Cgroup
 from plait.core.kernel.info import program_info
-from plait.core.kernel.links import Attachment, Device, Direction, Mechanism
+from plait.core.kernel.libbpf import AttachType
+from plait.core.kernel.links import Attachment, Device, Direction, Mechanism, OnCgroup, OnDevice
 from plait.core.runtime.actions import Attach, Detach, Replace
 
 Change = Attach | Replace | Detach
@@ -18,56 +21,111 @@ _DIRECTIONS = {
     Hook.POD_INGRESS: Direction.EGRESS,
     Hook.POD_EGRESS: Direction.INGRESS,
 }
-"""In the order of attaching: hooks that meet replies before those that make flows."""
-
+_CALLS = {
+    (Hook.SOCK_RECVMSG, 4): AttachType.CGROUP_UDP4_RECVMSG,
+    (Hook.SOCK_RECVMSG, 6): AttachType.CGROUP_UDP6_RECVMSG,
+    (Hook.SOCK_GETPEERNAME, 4): AttachType.CGROUP_INET4_GETPEERNAME,
+    (Hook.SOCK_GETPEERNAME, 6): AttachType.CGROUP_INET6_GETPEERNAME,
+    (Hook.SOCK_SENDMSG, 4): AttachType.CGROUP_UDP4_SENDMSG,
+    (Hook.SOCK_SENDMSG, 6): AttachType.CGROUP_UDP6_SENDMSG,
+    (Hook.SOCK_CONNECT, 4): AttachType.CGROUP_INET4_CONNECT,
+    (Hook.SOCK_CONNECT, 6): AttachType.CGROUP_INET6_CONNECT,
+}
 _AT_UPLINKS = (Hook.NETDEV_EGRESS, Hook.NETDEV_INGRESS)
+_ON_DEVICES = {hook.value: hook for hook in _DIRECTIONS}
+_AT_CGROUP = {
+    SOCKETS[hook].program(family): (hook, call) for (hook, family), call in _CALLS.items()
+}
+_ORDER = (*_ON_DEVICES, *_AT_CGROUP)
+"""Programs in the order of attaching: those that meet replies before those that make flows, those
+of packets before those of sockets. So what a process is told of an answer is what it asked for.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchors:
+    """What programs are attached to, of what exists now."""
+
+    uplinks: tuple[Device, ...] = ()
+    pods: tuple[Device, ...] = ()
+    cgroup: Cgroup | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A hook on a device."""
+    """A program on a device, or at a cgroup."""
 
-    hook: Hook
-    device: Device
+    program: str
+    target: Device | Cgroup
 
     @property
-    def direction(self) -> Direction:
-        """Which packets of the device the hook sees."""
-        return _DIRECTIONS[self.hook]
+    def hook(self) -> Hook:
+        """The hook that the program is of."""
+        if self.program in _AT_CGROUP:
+            return _AT_CGROUP[self.program][0]
+        return _ON_DEVICES[self.program]
 
-    def pin(self, folder: Path, mechanism: Mechanism) -> Path:
-        """Where its attachment is pinned."""
-        return folder / f"{self.device.ifindex}-{self.hook.value}-{mechanism.value}"
+    @property
+    def device(self) -> str | None:
+        """The name of the device, if it is on one."""
+        return self.target.name if isinstance(self.target, Device) else None
+
+    @property
+    def cgroup(self) -> str | None:
+        """The path of the cgroup, or its id where that is not to be seen, if it is at one."""
+        return str(self.target.path or self.target.id) if isinstance(self.target, Cgroup) else None
+
+    def attachment(self, folder: Path, mechanism: Mechanism) -> Attachment:
+        """How it is attached, pinned in the folder; `mechanism` is that of devices."""
+        if isinstance(self.target, Device):
+            return OnDevice(
+                device=self.target,
+                direction=_DIRECTIONS[self.hook],
+                mechanism=mechanism,
+                pin=folder / f"{self.target.ifindex}-{self.program}-{mechanism.value}",
+            )
+        return OnCgroup(
+            cgroup=self.target,
+            call=_AT_CGROUP[self.program][1],
+            pin=folder / f"{self.target.id}-{self.program}-{Mechanism.CGROUP.value}",
+        )
 
 
-def places(
-    hooks: Iterable[Hook], uplinks: Sequence[Device], pods: Sequence[Device]
-) -> tuple[Place, ...]:
-    """Every place that a program belongs to, in the order in which they are attached."""
-    wanted = set(hooks)
+def _targets(program: str, anchors: Anchors) -> tuple[Device | Cgroup, ...]:
+    if program in _AT_CGROUP:
+        return (anchors.cgroup,) if anchors.cgroup else ()
+    return anchors.uplinks if _ON_DEVICES[program] in _AT_UPLINKS else anchors.pods
+
+
+def places(programs: Collection[str], anchors: Anchors) -> tuple[Place, ...]:
+    """Every place that one of these programs belongs to, in the order in which they are attached.
+
+    Those that are not attached are passed over.
+    """
     return tuple(
-        Place(hook=hook, device=device)
-        for hook in _DIRECTIONS
-        if hook in wanted
-        for device in (uplinks if hook in _AT_UPLINKS else pods)
+        Place(program=program, target=target)
+        for program in _ORDER
+        if program in programs
+        for target in _targets(program, anchors)
     )
 
 
 def adopt(folder: Path, mechanism: Mechanism | None = None) -> dict[Place, Attachment]:
-    """What is attached by `mechanism` (None: by any), as its pins say; pins of devices that are
-    gone are removed.
+    """What is attached, to devices by `mechanism` (None: by any), as its pins say, in the order of
+    attaching; pins of what is gone are removed.
     """
-    return {
-        Place(hook=_hook(found.pin), device=found.device): found
-        for found in links.adopt_all(folder)
-        if mechanism is None or found.mechanism is mechanism
+    found = {
+        Place(program=_program(each.pin), target=_target(each)): each
+        for each in links.adopt_all(folder)
+        if mechanism is None or _is_by(each, mechanism)
     }
+    return dict(sorted(found.items(), key=lambda item: _ORDER.index(item[0].program)))
 
 
 def detach_others(folder: Path, mechanism: Mechanism) -> None:
     """Take off what is attached in another way: a process was killed while it changed over."""
     for found in links.adopt_all(folder):
-        if found.mechanism is not mechanism:
+        if not _is_by(found, mechanism):
             links.detach(found)
 
 
@@ -84,7 +142,7 @@ def moves(
     wanted: Sequence[Place], attached: Mapping[Place, Attachment], mechanism: Mechanism
 ) -> Moves:
     """What leads from `attached` to `wanted`. A place whose mechanism changes is new, and goes."""
-    there = {place for place, found in attached.items() if found.mechanism is mechanism}
+    there = {place for place, found in attached.items() if _is_by(found, mechanism)}
     return Moves(
         new=tuple(place for place in wanted if place not in there),
         there=tuple(place for place in wanted if place in there),
@@ -108,36 +166,25 @@ def changes(
     """
     due = moves(wanted, attached, mechanism)
     swapped = {name for name in programs.keys() & before.keys() if _differ(programs, before, name)}
-    new: list[Change] = [
-        Attach(
-            program=programs[place.hook.value],
-            device=place.device,
-            direction=place.direction,
-            mechanism=mechanism,
-            pin=place.pin(folder, mechanism),
-        )
+    new = [
+        Attach(program=programs[place.program], place=place.attachment(folder, mechanism))
         for place in due.new
     ]
-    replaced: list[Change] = [
+    replaced = [
         Replace(
             attachment=attached[place],
-            program=programs[place.hook.value],
-            before=before[place.hook.value],
+            program=programs[place.program],
+            before=before[place.program],
         )
         for place in due.there
-        if place.hook.value in swapped
+        if place.program in swapped
     ]
     gone = [
-        Detach(attachment=attached[place], before=before[place.hook.value])
+        Detach(attachment=attached[place], before=before[place.program])
         for place in reversed(due.gone)
     ]
-    taken = {(each.device.ifindex, each.direction) for each in due.new}
-    in_the_way = [
-        each
-        for each in gone
-        if (each.attachment.device.ifindex, each.attachment.direction) in taken
-        and each.attachment.mechanism is mechanism is Mechanism.CLSACT
-    ]
+    taken = {_filter(each.place) for each in new} - {None}
+    in_the_way = [each for each in gone if _filter(each.attachment) in taken]
     return (
         *in_the_way,
         *new,
@@ -146,11 +193,27 @@ def changes(
     )
 
 
+def _filter(place: Attachment) -> tuple[int, Direction] | None:
+    """What a device has room for once, if the place is of that kind."""
+    if isinstance(place, OnDevice) and place.mechanism is Mechanism.CLSACT:
+        return place.device.ifindex, place.direction
+    return None
+
+
+def _is_by(found: Attachment, mechanism: Mechanism) -> bool:
+    """Whether it is attached as it should be, when devices' programs are by `mechanism`."""
+    return isinstance(found, OnCgroup) or found.mechanism is mechanism
+
+
+def _target(found: Attachment) -> Device | Cgroup:
+    return found.device if isinstance(found, OnDevice) else found.cgroup
+
+
 def _differ(programs: Mapping[str, int], before: Mapping[str, int], name: str) -> bool:
     """Whether two descriptors are of two programs."""
     now, then = programs[name], before[name]
     return now != then and program_info(now).id != program_info(then).id
 
 
-def _hook(pin: Path) -> Hook:
-    return Hook(pin.name.split("-")[1])
+def _program(pin: Path) -> str:
+    return pin.name.split("-")[1]

@@ -55,7 +55,7 @@ def collect(
     return Collected(
         live=sum(live.values()),
         removed=removed,
-        fullness=max(live[family] / capacity for family, capacity in capacities.items()),
+        fullness=max((live[each] / capacity for each, capacity in capacities.items()), default=0.0),
     )
 
 

@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
-from plait.core.api.contract import Hook, OnReload
+from plait.core.api.contract import OnReload
 from plait.core.config.data import config_data, object_folders
 from plait.core.config.model import AttachBy
 from plait.core.control.revisions import Revisions
 from plait.core.errors import PlaitError, SystemProblem
 from plait.core.kernel import links
-from plait.core.kernel.links import Attachment, Device, Mechanism
+from plait.core.kernel.links import Attachment, Mechanism
 from plait.core.kernel.maps import Map, MapFull
 from plait.core.kernel.pins import Paths
 from plait.core.pipeline import Prepared
@@ -20,7 +20,7 @@ from plait.core.plan.core import REVISIONS
 from plait.core.plan.model import Plan
 from plait.core.runtime import attachments, generation
 from plait.core.runtime.actions import PROC_SYS, Action, WriteState, WriteSysctl, perform
-from plait.core.runtime.attachments import Place, places
+from plait.core.runtime.attachments import Anchors, Place, places
 from plait.core.runtime.generation import Generation
 from plait.core.runtime.handover import Handover, end_handover, handing_over
 from plait.core.runtime.migration import migrate
@@ -28,14 +28,6 @@ from plait.core.runtime.proving import prove
 from plait.core.runtime.settings import changes as settings_changes
 from plait.core.runtime.staging import MapChange, stage
 from plait.core.runtime.state import OldSettings, State
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Devices:
-    """The devices that programs belong to, of those that exist now."""
-
-    uplinks: tuple[Device, ...] = ()
-    pods: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +74,7 @@ class Datapath:
     def replace(
         self,
         prepared: Prepared,
-        devices: Devices,
+        anchors: Anchors,
         *,
         config: str,
         fill: Callable[[Generation], None],
@@ -113,7 +105,7 @@ class Datapath:
                 fresh.pin(self._paths.pins)
                 for each in flows:
                     each.follow()
-                self._swap(prepared, fresh, devices, config)
+                self._swap(prepared, fresh, anchors, config)
             except BaseException:
                 generation.forget(self._paths.pins, number)
                 fresh.close()
@@ -143,14 +135,14 @@ class Datapath:
             )
             self.state.write(self._paths.run)
 
-    def place(self, devices: Devices) -> None:
-        """Attach the running programs where devices appeared, let go where they are not wanted."""
+    def place(self, anchors: Anchors) -> None:
+        """Attach the running programs to what appeared, let go where they are not wanted."""
         if self.state is None or self.generation is None:
             return
         programs = self.generation.programs
         self._perform(
             attachments.changes(
-                places(_hooks(self.generation), devices.uplinks, devices.pods),
+                places(programs, anchors),
                 self.attached,
                 mechanism=Mechanism(self.state.mechanism),
                 folder=self._links,
@@ -166,7 +158,7 @@ class Datapath:
         return self.state.undone()
 
     def rollback(
-        self, state: State, plan: Plan, devices: Devices, fill: Callable[[Generation], None]
+        self, state: State, plan: Plan, anchors: Anchors, fill: Callable[[Generation], None]
     ) -> None:
         """Run the generation of `state`, which `plan` was made for; `fill` as in `replace`."""
         current, target = self.generation, Generation.pinned(self._paths.pins, state.generation)
@@ -196,7 +188,7 @@ class Datapath:
                 fill(target)
                 for each in flows:
                     each.follow()
-                self._turn_to(target, state, devices)
+                self._turn_to(target, state, anchors)
             except BaseException:
                 target.close()
                 raise
@@ -207,7 +199,7 @@ class Datapath:
         current.close()
 
     def detach(self) -> None:
-        """Take everything off the devices, undo settings, forget all generations."""
+        """Take everything off devices and cgroup, undo settings, forget all generations."""
         for place in reversed(list(self.attached)):
             links.detach(self.attached[place])
         self.attached = {}
@@ -245,11 +237,11 @@ class Datapath:
         attachments.detach_others(self._links, Mechanism(self.state.mechanism))
         ids = self.generation.program_ids()
         for place, found in list(self.attached.items()):
-            if place.hook.value not in ids:
+            if place.program not in ids:
                 links.detach(found)
                 del self.attached[place]
-            elif links.program_id(found) != ids[place.hook.value]:
-                links.update(found, self.generation.programs[place.hook.value])
+            elif links.program_id(found) != ids[place.program]:
+                links.update(found, self.generation.programs[place.program])
 
     def _handing_over(
         self, plan: Plan, changed: Collection[str], new: Generation
@@ -267,24 +259,24 @@ class Datapath:
             migrate(specs[name], source[name], fresh.maps[name]) for name in names if name in source
         )
 
-    def _swap(self, prepared: Prepared, fresh: Generation, devices: Devices, config: str) -> None:
+    def _swap(self, prepared: Prepared, fresh: Generation, anchors: Anchors, config: str) -> None:
         """Make settings, attach the new programs everywhere and commit them, or change nothing."""
         settings = settings_changes(self._paths.run, prepared.plan.sysctls)
         state = self._next_state(prepared, fresh, config)
-        self._turn_to(fresh, state, devices, settings)
+        self._turn_to(fresh, state, anchors, settings)
 
     def _turn_to(
         self,
         target: Generation,
         state: State,
-        devices: Devices,
+        anchors: Anchors,
         settings: Sequence[WriteSysctl] = (),
     ) -> None:
         self._perform(
             (
                 *settings,
                 *attachments.changes(
-                    places(_hooks(target), devices.uplinks, devices.pods),
+                    places(target.programs, anchors),
                     self.attached,
                     mechanism=Mechanism(state.mechanism),
                     folder=self._links,
@@ -322,11 +314,6 @@ class Datapath:
         )
 
 
-def _hooks(of: Generation) -> tuple[Hook, ...]:
-    """The hooks that a generation has programs for."""
-    return tuple(hook for hook in Hook if hook.value in of.programs)
-
-
 def is_current(prepared: Prepared, state: State | None, maps: Mapping[str, Map]) -> bool:
     """True when what runs, of which these are the state and the maps, is what this plan would run:
     no swap is due.
@@ -342,7 +329,7 @@ def is_current(prepared: Prepared, state: State | None, maps: Mapping[str, Map])
 
 
 def unchanged(prepared: Prepared, state: State | None) -> frozenset[str]:
-    """The programs that a running state has with the same content."""
+    """The objects that a running state has with the same content."""
     same = prepared.keys.items() & (state.programs if state else {}).items()
     return frozenset(name for name, _ in same)
 

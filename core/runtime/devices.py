@@ -1,4 +1,5 @@
-"""The devices of this namespace that a config and its endpoints speak of, as they come and go.
+"""The devices of this namespace, and the cgroup, that a config and its endpoints speak of, as they
+come and go.
 
 An endpoint that would take the node's own traffic is left out: one whose interface is an uplink, or
 that has an address of the node.
@@ -14,11 +15,13 @@ from plait.core.endpoints.links import (
     node_addresses,
     peer_mac,
 )
-from plait.core.errors import PlaitError, raise_all
+from plait.core.errors import PlaitError, SystemProblem, raise_all
+from plait.core.kernel.cgroups import Cgroup, cgroup_at, default_cgroup, mount_point
 from plait.core.kernel.links import Device
 from plait.core.objects.model import Address, Endpoint, Meta, Object
 from plait.core.objects.nodes import Host
-from plait.core.runtime.datapath import Devices
+from plait.core.plan.model import Plan
+from plait.core.runtime.attachments import Anchors
 
 
 class LinkTable:
@@ -72,8 +75,8 @@ class LinkTable:
         self._leads_out.discard(link.name)
         self.macs.pop(link.index, None)
 
-    def wanted(self, config: Config, objects: Iterable[Object]) -> Devices:
-        """The uplinks of the config and the interfaces of endpoints, of those that exist.
+    def wanted(self, config: Config, objects: Iterable[Object]) -> Anchors:
+        """The uplinks of the config, the interfaces of endpoints and the cgroup, if they exist.
 
         With `auto`, a device that was an uplink stays one while it exists: its default route may be
         gone for the moment of a DHCP renewal, replies still come by it.
@@ -84,9 +87,10 @@ class LinkTable:
             uplinks = tuple(sorted(self._leads_out))
         self.uplinks = frozenset(uplinks)
         endpoints = (each for each in objects if isinstance(each, Endpoint))
-        return Devices(
+        return Anchors(
             uplinks=self._devices(uplinks),
             pods=self._devices(each.interface for each in endpoints if not self.refusal(each)),
+            cgroup=wanted_cgroup(config),
         )
 
     def refusal(self, endpoint: Endpoint) -> PlaitError | None:
@@ -125,3 +129,28 @@ def missing_devices(config: Config, present: Collection[str]) -> Iterator[PlaitE
                 expected=f"one of {', '.join(sorted(present))}, or auto",
                 hint="ip link",
             )
+
+
+def wanted_cgroup(config: Config) -> Cgroup | None:
+    """The cgroup whose sockets a config is about; None when there is no such cgroup."""
+    path = config.node.cgroup or default_cgroup()
+    return cgroup_at(path) if path else None
+
+
+def missing_cgroup(plan: Plan) -> Iterator[PlaitError]:
+    """An error when the plan has programs for sockets, and there is no cgroup to attach them to."""
+    config = plan.config
+    if wanted_cgroup(config) or not any(each.hook.at_sockets for each in plan.hooks):
+        return
+    path, mount = config.node.cgroup or default_cgroup(), mount_point()
+    if mount is None:
+        yield SystemProblem(
+            "there are no sockets to attach programs to: cgroup v2 is not mounted",
+            hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+        )
+    else:
+        yield PlaitError(
+            f"node.cgroup: {path} is not a directory of cgroup v2",
+            at=config.locate(("node", "cgroup")),
+            expected=f"{mount}, or one below it",
+        )

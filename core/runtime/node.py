@@ -27,7 +27,7 @@ from plait.core.plan.model import Plan
 from plait.core.plugins import Plugins
 from plait.core.runtime import addresses, hops
 from plait.core.runtime.datapath import Datapath, Swapped
-from plait.core.runtime.devices import LinkTable
+from plait.core.runtime.devices import LinkTable, missing_cgroup
 from plait.core.runtime.generation import Generation
 from plait.core.runtime.state import State
 
@@ -92,10 +92,11 @@ class Node:
         config = load_config(path, self._plugins.features())
         self.links.check(config)
         plan = plan_config(config, self._plugins, self._kernel)
+        raise_all(missing_cgroup(plan))
         prepared = prepare(plan, self.paths.cache)
         source = self._source_of(config)
         changed = self._take(source.scan())
-        devices = self.links.wanted(config, self.store.values())
+        anchors = self.links.wanted(config, self.store.values())
 
         def fill(generation: Generation) -> None:
             fitted = not self._outcome.overflows
@@ -109,10 +110,10 @@ class Node:
         try:
             if self.datapath.is_current(prepared):
                 fill(self._running)
-                self.datapath.place(devices)
+                self.datapath.place(anchors)
                 self.datapath.remember(prepared, str(path))
             else:
-                swapped = self.datapath.replace(prepared, devices, config=str(path), fill=fill)
+                swapped = self.datapath.replace(prepared, anchors, config=str(path), fill=fill)
         except BaseException:
             self._restore()
             raise
@@ -201,14 +202,15 @@ class Node:
         state = self.datapath.way_back()
         config = self._remembered(state)
         plan = plan_config(config, self._plugins, self._kernel)
+        raise_all(missing_cgroup(plan))
 
         def fill(generation: Generation) -> None:
             addresses.write(generation.maps, self.links.own)
             self._reconcile(config, plan, generation, self.store.keys())
 
-        devices = self.links.wanted(config, self.store.values())
+        anchors = self.links.wanted(config, self.store.values())
         try:
-            self.datapath.rollback(state, plan, devices, fill)
+            self.datapath.rollback(state, plan, anchors, fill)
         except BaseException:
             self._restore()
             raise
@@ -225,10 +227,10 @@ class Node:
         plan = plan_config(config, self._plugins, self._kernel)
         source = self._source_of(config)
         changed = self._take(source.scan())
-        devices = self.links.wanted(config, self.store.values())
+        anchors = self.links.wanted(config, self.store.values())
         self._reconcile(config, plan, self._running, changed)
         self._config, self._source, self._plan = config, source, plan
-        self.datapath.place(devices)
+        self.datapath.place(anchors)
 
     def _remembered(self, state: State) -> Config:
         """The config that a state was made from."""

@@ -13,6 +13,7 @@ from typing import Self
 from plait.codegen.object import MapDefinition
 from plait.core.config.data import Data, config_data, config_of, object_folders
 from plait.core.config.load import load_config
+from plait.core.errors import raise_all
 from plait.core.kernel import libbpf
 from plait.core.kernel.features import probe
 from plait.core.kernel.info import ProgramInfo
@@ -25,9 +26,9 @@ from plait.core.plan.diff import Effect, KeyChange, key_changes
 from plait.core.plan.model import HookPlan, MapPlan, Plan
 from plait.core.plugins import Plugins
 from plait.core.runtime import attachments
-from plait.core.runtime.attachments import Place, places
-from plait.core.runtime.datapath import Devices, is_current, mechanism_of, unchanged
-from plait.core.runtime.devices import LinkTable
+from plait.core.runtime.attachments import Anchors, Place, places
+from plait.core.runtime.datapath import is_current, mechanism_of, unchanged
+from plait.core.runtime.devices import LinkTable, missing_cgroup
 from plait.core.runtime.generation import Generation
 from plait.core.runtime.node import SOURCE, file_source
 from plait.core.runtime.preview_model import (
@@ -98,18 +99,20 @@ def preview(path: Path, paths: Paths, plugins: Plugins, *, load: bool) -> Previe
     links = LinkTable()
     links.refresh()
     links.check(config)
-    prepared = prepare(plan_config(config, plugins, probe()), paths.cache)
+    plan = plan_config(config, plugins, probe())
+    raise_all(missing_cgroup(plan))
+    prepared = prepare(plan, paths.cache)
     store = Store()
     store.replace(SOURCE, file_source(config, paths, plugins).scan().objects)
-    devices = links.wanted(config, store.values())
+    anchors = links.wanted(config, store.values())
     with Running.of(paths) as running:
-        return _compare(prepared, running, devices, paths, plugins, load=load)
+        return _compare(prepared, running, anchors, paths, plugins, load=load)
 
 
 def _compare(
     prepared: Prepared,
     running: Running,
-    devices: Devices,
+    anchors: Anchors,
     paths: Paths,
     plugins: Plugins,
     *,
@@ -118,7 +121,7 @@ def _compare(
     plan, state = prepared.plan, running.state
     taken = running.takeover(prepared)
     keys = _keys(prepared, running, paths, plugins)
-    where = tuple(_places(prepared, running, taken, devices))
+    where = tuple(_places(mechanism_of(plan), running, taken, anchors))
     moved = any(each.change is not Change.UNCHANGED for each in where)
     info, seconds = _load(prepared, running, paths.cache) if load else ({}, None)
     maps = tuple(_maps(prepared, running, taken))
@@ -136,7 +139,7 @@ def _compare(
             for use in plan.plugins
         ),
         hooks=tuple(map(_hook, plan.hooks)),
-        programs=tuple(_programs(prepared, running, taken, info)),
+        programs=tuple(_programs(running, taken, info)),
         maps=maps,
         bytes=sum(each.bytes or 0 for each in maps),
         places=where,
@@ -209,19 +212,19 @@ def _hook(hook: HookPlan) -> HookPreview:
 
 
 def _programs(
-    prepared: Prepared, running: Running, taken: Takeover, info: Mapping[str, ProgramInfo]
+    running: Running, taken: Takeover, info: Mapping[str, ProgramInfo]
 ) -> Iterator[ProgramPreview]:
     before = running.generation.programs if running.generation else {}
-    for name in prepared.keys:
+    for name, kept in taken.programs.items():
         loaded = info.get(name)
         yield ProgramPreview(
             name=name,
-            change=_change(name in before, kept=name in taken.kept),
+            change=_change(name in before, kept=kept),
             instructions=loaded.instructions if loaded else None,
             walked=loaded.verified if loaded else None,
         )
     for name in before:
-        if name not in prepared.keys:
+        if name not in taken.programs:
             yield ProgramPreview(name=name, change=Change.GONE)
 
 
@@ -253,14 +256,13 @@ def _map(each: MapPlan, definition: MapDefinition, change: MapChange) -> MapPrev
 
 
 def _places(
-    prepared: Prepared, running: Running, taken: Takeover, devices: Devices
+    mechanism: Mechanism, running: Running, taken: Takeover, anchors: Anchors
 ) -> Iterator[PlacePreview]:
-    mechanism = mechanism_of(prepared.plan)
-    wanted = places([hook.hook for hook in prepared.plan.hooks], devices.uplinks, devices.pods)
+    wanted = places(taken.programs, anchors)
     due = attachments.moves(wanted, running.attached, mechanism)
     for place in wanted:
         there = place in running.attached
-        kept = place in due.there and place.hook.value in taken.kept
+        kept = place in due.there and taken.programs[place.program]
         yield _place(place, mechanism, _change(there, kept=kept))
     for place in due.gone:
         if place not in wanted:
@@ -269,7 +271,12 @@ def _places(
 
 def _place(place: Place, mechanism: Mechanism, change: Change) -> PlacePreview:
     return PlacePreview(
-        device=place.device.name, hook=place.hook, mechanism=mechanism, change=change
+        device=place.device,
+        cgroup=place.cgroup,
+        hook=place.hook,
+        program=place.program,
+        mechanism=mechanism if place.device else Mechanism.CGROUP,
+        change=change,
     )
 
 

@@ -70,10 +70,12 @@ class MapPreview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacePreview:
-    """A program on a device."""
+    """A program of a hook on a device, or at a cgroup: one of the two is None."""
 
-    device: str
+    device: str | None = None
+    cgroup: str | None = None
     hook: str
+    program: str
     mechanism: str
     change: str
 

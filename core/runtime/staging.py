@@ -36,11 +36,13 @@ class MapChange(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover:
     """What a plan means for the generation that runs: the change of each map that the plan has, and
-    the programs that stay, with their descriptors; all others are loaded.
+    the objects whose programs stay, with their descriptors; all others are loaded. `programs` has
+    every program of the plan, and says whether it stays.
     """
 
     maps: Mapping[str, MapChange]
     kept: tuple[str, ...]
+    programs: Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def stage(
     unchanged: Collection[str] = (),
     most_entries: int | None = None,
 ) -> Staged:
-    """Load the objects. `before` is the running generation, `unchanged` are its programs that the
+    """Load the objects. `before` is the running generation, `unchanged` are its objects that the
     plan has with the same content: they are not loaded again unless a map of theirs is replaced.
     `most_entries` bounds new maps (for trials).
 
@@ -104,7 +106,12 @@ def takeover(
         for name in specs
     }
     kept = _kept(objects, before, unchanged, maps) if before else ()
-    return Takeover(maps=maps, kept=kept)
+    programs = {
+        program: name in kept
+        for name, image in objects.items()
+        for program in inspect(image).programs
+    }
+    return Takeover(maps=maps, kept=kept, programs=programs)
 
 
 def _kept(
@@ -113,13 +120,17 @@ def _kept(
     unchanged: Collection[str],
     changes: Mapping[str, MapChange],
 ) -> tuple[str, ...]:
-    """The running programs that can stay: all of their maps do, too."""
+    """The objects whose running programs can stay: all of their maps do, too."""
     replaced = {name for name, how in changes.items() if how is not MapChange.CARRIED}
     ids = {before.maps[name].info.id for name in replaced & before.maps.keys()}
     stay = tuple(
         name
-        for name in objects
-        if name in unchanged and ids.isdisjoint(kernel_info.program_maps(before.programs[name]))
+        for name, image in objects.items()
+        if name in unchanged
+        and all(
+            ids.isdisjoint(kernel_info.program_maps(before.programs[program]))
+            for program in inspect(image).programs
+        )
     )
     loaded = [inspect(image) for name, image in objects.items() if name not in stay]
     created = {definition.name for info in loaded for definition in info.maps}
@@ -195,16 +206,18 @@ class _Loader:
         self._changes = changes
 
     def reuse(self, name: str) -> None:
-        """Take a program over from the running generation."""
+        """Take an object's programs over from the running generation."""
         assert self._before is not None
-        self._programs[name] = os.dup(self._before.programs[name])
-        for definition in inspect(self._objects[name]).maps:
+        info = inspect(self._objects[name])
+        for program in info.programs:
+            self._programs[program] = os.dup(self._before.programs[program])
+        for definition in info.maps:
             if definition.name not in self._maps:
                 before = self._before.maps[definition.name]
                 self._maps[definition.name] = Map(os.dup(before.fd))
 
     def load(self, names: Sequence[str]) -> None:
-        """Pass programs to the kernel: first the maps that they share, then all at once, as the
+        """Pass objects to the kernel: first the maps that they share, then all at once, as the
         verifier takes its time over each.
         """
         for name in names:
@@ -215,7 +228,7 @@ class _Loader:
             run.result()
 
     def _make_maps(self, name: str) -> None:
-        """Take over or create the maps of a program that there are not yet."""
+        """Take over or create the maps of an object that there are not yet."""
         info = inspect(self._objects[name])
         if all(definition.name in self._maps for definition in info.maps):
             return

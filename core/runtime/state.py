@@ -20,7 +20,7 @@ Content = TypeVar("Content", bound="DataclassInstance")
 class State:
     """The committed generation.
 
-    `programs` has the content key of each program, `drops` a sentence for each drop reason,
+    `programs` has the content key of each object, `drops` a sentence for each drop reason,
     `settings` the whole config, `objects` its folders; `before` is the state of the previous
     generation, without one of its own. `held`: rolled back to, until the config is edited.
     """

@@ -1,9 +1,12 @@
 """The state of one instance, gathered for `plait status`."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from zlib import crc32
 
 from plait.core.kernel import links
+from plait.core.kernel.links import Attachment, TargetGone
 from plait.core.kernel.maps import Map
 from plait.core.kernel.pins import Paths
 from plait.core.plan.core import DROPS
@@ -16,10 +19,14 @@ from plait.core.runtime.state import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachedPlace:
-    """A hook of ours on a device, and the names of others' programs beside it."""
+    """A program of ours on a device or at a cgroup, of which one is None, and the names of others'
+    programs beside it.
+    """
 
-    device: str
+    device: str | None
+    cgroup: str | None
     hook: str
+    program: str
     mechanism: str
     others: tuple[str, ...] = ()
 
@@ -69,17 +76,22 @@ def read_status(paths: Paths) -> InstanceStatus:
 def _places(paths: Paths, ours: set[int]) -> tuple[AttachedPlace, ...]:
     return tuple(
         AttachedPlace(
-            device=place.device.name,
+            device=place.device,
+            cgroup=place.cgroup,
             hook=place.hook.value,
+            program=place.program,
             mechanism=found.mechanism.value,
-            others=tuple(
-                program.name
-                for program in links.programs_on(place.device, place.direction)
-                if program.program_id not in ours
-            ),
+            others=tuple(_others(found, ours)),
         )
         for place, found in attachments.adopt(paths.pins / "links").items()
     )
+
+
+def _others(place: Attachment, ours: set[int]) -> Iterator[str]:
+    with suppress(TargetGone):
+        for each in links.programs_in(place):
+            if each.program_id not in ours:
+                yield each.name
 
 
 def _drops(counts: Map, state: State) -> dict[str, int]:

@@ -1,11 +1,13 @@
 """A datapath to test: one loaded plan, hooks as functions, objects in, flows and packets out."""
 
+import socket
 import struct
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from socket import AddressFamily, SocketKind
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +33,7 @@ from plait.core.runtime.proving import VERDICTS
 from plait.core.runtime.staging import Staged
 from plait.core.testing.network import NODE, Network, private_network
 from plait.core.testing.packets import Frame, Link
+from plait.core.testing.sockets import Sockets
 
 _SEEN = struct.Struct("=I")
 
@@ -158,6 +161,31 @@ class Datapath:
     def netdev_egress(self, packet: bytes) -> Result:
         """A packet from a process of the node to the wire."""
         return self._run(Hook.NETDEV_EGRESS, Frame(packet), self.network.uplink.link.index)
+
+    # ---- sockets ----
+
+    def open_socket(
+        self, family: AddressFamily, kind: SocketKind, *, in_pod: bool = False
+    ) -> socket.socket:
+        """A new socket of a process of the node, or of one in a pod: its calls meet the hooks.
+
+        It is a real one, in the namespace where the datapath is, and closed along with that.
+        """
+        return self._sockets.make(family, kind, in_pod=in_pod)
+
+    def listen(self, kind: SocketKind, address: Address, port: int) -> socket.socket:
+        """A socket at an address that the node has from now on; one of TCP listens."""
+        self.network.own(address)
+        family = AddressFamily.AF_INET if address.version == 4 else AddressFamily.AF_INET6
+        server = self.open_socket(family, kind)
+        server.bind((str(address), port))
+        if kind is SocketKind.SOCK_STREAM:
+            server.listen()
+        return server
+
+    @cached_property
+    def _sockets(self) -> Sockets:
+        return self._exit.enter_context(Sockets(self._programs))
 
     # ---- what came of it ----
 

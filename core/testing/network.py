@@ -84,6 +84,12 @@ class Network:
         """Route a network to a link that all of it is on."""
         self._netlink.route("replace", dst=to, oif=link.index)
 
+    def own(self, address: Address) -> None:
+        """Give the node one more address, on its loopback device."""
+        index = link_index(self._netlink, "lo")
+        self._netlink.link("set", index=index, state="up")
+        add_address(self._netlink, index, address, 32 if address.version == 4 else 128)
+
     def refuse(self, address: Address, kind: str) -> None:
         """Route an address nowhere: `kind` is unreachable, blackhole or prohibit."""
         self._netlink.route("replace", dst=host_prefix(address), type=kind)

@@ -1,5 +1,6 @@
 """Probes of the kernel: what they find, and that they leave nothing behind."""
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,16 @@ def test_what_the_kernel_does_not_name_is_not_there(
 
     assert not found["redirect_peer"]
     assert found["fib_lookup"]
+
+
+def test_an_errno_that_no_program_can_set_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = struct.pack("=BBhi", 0x85, 0, 0, 187)
+    other = features._SET_RETVAL.replace(call, struct.pack("=BBhi", 0x85, 0, 0, 1 << 20))
+    had = features.probe()["sock_errno"]
+    monkeypatch.setattr(features, "_SET_RETVAL", other)
+
+    assert had
+    assert not features.probe()["sock_errno"]
 
 
 def test_a_probe_touches_nothing_of_this_namespace() -> None:

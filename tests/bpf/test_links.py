@@ -15,7 +15,7 @@ from plait.core.api.contract import Hook
 from plait.core.kernel import info as kernel_info
 from plait.core.kernel import libbpf, links
 from plait.core.kernel.libbpf import AttachType
-from plait.core.kernel.links import Attachment, Device, DeviceGone, Direction, Mechanism
+from plait.core.kernel.links import Device, Direction, Mechanism, OnDevice, TargetGone
 from plait.core.runtime import attachments
 from plait.core.runtime.actions import Replace
 
@@ -25,7 +25,7 @@ ACT_OK, ACT_SHOT = 0, 2
 
 pytestmark = pytest.mark.usefixtures("namespace")
 
-each_mechanism = pytest.mark.parametrize("mechanism", Mechanism)
+each_mechanism = pytest.mark.parametrize("mechanism", [Mechanism.TCX, Mechanism.CLSACT])
 each_direction = pytest.mark.parametrize("direction", Direction)
 
 
@@ -64,8 +64,12 @@ def device() -> Device:
 
 def attach(
     fd: int, device: Device, mechanism: Mechanism, pin: Path, direction: Direction | None = None
-) -> Attachment:
-    return links.attach(fd, device, direction or Direction.INGRESS, mechanism, pin)
+) -> OnDevice:
+    place = OnDevice(
+        device=device, direction=direction or Direction.INGRESS, mechanism=mechanism, pin=pin
+    )
+    links.attach(fd, place)
+    return place
 
 
 def names(device: Device, direction: Direction = Direction.INGRESS) -> list[str]:
@@ -169,11 +173,11 @@ def test_a_device_that_vanished_cannot_be_updated_or_adopted(
     with IPRoute() as netlink:
         netlink.link("del", index=device.ifindex)
 
-    with pytest.raises(DeviceGone, match="near"):
+    with pytest.raises(TargetGone, match="near"):
         links.update(place, passing)
-    with pytest.raises(DeviceGone, match="near"):
+    with pytest.raises(TargetGone, match="near"):
         attach(passing, device, mechanism, bpffs / "other")
-    with pytest.raises(DeviceGone, match="near"):
+    with pytest.raises(TargetGone, match="near"):
         links.programs_on(device, Direction.INGRESS)
     assert links.adopt(bpffs / "pin") is None
     assert not (bpffs / "pin").is_symlink()
@@ -275,7 +279,7 @@ def test_a_filter_that_someone_removed_is_not_adopted(
 def test_a_program_that_stays_is_not_put_in_its_own_place(
     passing: int, dropping: int, device: Device, mechanism: Mechanism, bpffs: Path
 ) -> None:
-    place = attachments.Place(hook=HOOK, device=device)
+    place = attachments.Place(program=HOOK.value, target=device)
     attached = {place: attach(passing, device, mechanism, bpffs / "pin")}
     same = os.dup(passing)
 

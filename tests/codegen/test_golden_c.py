@@ -14,6 +14,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "c"
 FOLDERS = {
     "quickstart: lb + routing, both families": "quickstart",
     "quickstart: routing, IPv4": "routing-ipv4",
+    "detour: detour, both families": "detour",
+    "detour: detour, IPv4": "detour-ipv4",
 }
 CASES = [case for case in cases() if case.name in FOLDERS]
 
@@ -42,7 +44,8 @@ def test_a_call_stands_at_the_line_that_defines_its_fragment(case: Case) -> None
             header = case.plan.headers[step.plugin] / step.fragment.header
             at = lines.index(f'#line {step.line} "{step.plugin}/{step.fragment.header}"')
             assert f" {step.fragment.function}(" in lines[at + 1]
-            assert f" {step.fragment.function}(plait_ctx" in _line(header, step.line)
+            context = "plait_sock_ctx" if hook.hook.at_sockets else "plait_ctx"
+            assert f" {step.fragment.function}({context}" in _line(header, step.line)
 
 
 @pytest.mark.parametrize("case", CASES, ids=folder)

@@ -8,7 +8,7 @@ import pytest
 from plait.codegen.compile import LIBRARY, compile_flags, find_compiler
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = (ROOT / "plugins", ROOT / "tests" / "plugin_example")
+PLUGINS = (ROOT / "plugins", ROOT / "tests" / "plugin_example", ROOT / "tests" / "plugins")
 HEADERS = sorted(header for folder in PLUGINS for header in folder.glob("*/bpf/*.h"))
 
 

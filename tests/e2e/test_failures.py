@@ -11,7 +11,7 @@ import pytest
 from plait.core.endpoints import namespaces
 from plait.core.errors import SystemProblem
 from plait.core.kernel import links
-from plait.core.kernel.links import Attachment, DeviceGone
+from plait.core.kernel.links import Attachment, OnDevice, TargetGone
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.connect import Connected
@@ -236,8 +236,8 @@ def test_a_device_that_vanishes_in_the_middle_of_a_swap_is_no_failure(
     real = links.update
 
     def vanishing(attachment: Attachment, program: int) -> None:
-        if attachment.direction is links.Direction.EGRESS:
-            raise DeviceGone(attachment.device)
+        if isinstance(attachment, OnDevice) and attachment.direction is links.Direction.EGRESS:
+            raise TargetGone(attachment.device)
         real(attachment, program)
 
     with _in_process(node) as running:

@@ -13,6 +13,7 @@ import pytest
 
 from plait.core.endpoints import namespaces, objects
 from plait.core.errors import PlaitError
+from plait.core.kernel import cgroups
 from plait.core.lab import state
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
@@ -138,6 +139,14 @@ def test_commands_in_a_namespace_see_the_same_files(lab: Lab) -> None:
     assert seen == mounts, "ip netns exec would have hidden /sys/fs/bpf"
 
 
+@pytest.mark.parametrize("where", ["node-a", "client", "plain"])
+def test_commands_are_in_the_cgroup_of_their_host(lab: Lab, where: str) -> None:
+    ran = lab.run(where, "sh", "-c", "cat /proc/self/cgroup; printenv PLAIT_CGROUP")
+
+    assert "0::/plait-plaittest-node-a\n" in ran.stdout
+    assert ran.stdout.endswith(f"{cgroups.mount_point()}/plait-plaittest-node-a\n")
+
+
 def test_up_again_breaks_nothing(lab: Lab) -> None:
     stream = start(lab, "client", Streamed, f"{FAR[0]}:8080", "--seconds", "0.8")
     time.sleep(0.3)
@@ -173,6 +182,7 @@ def test_down_ends_processes_and_leaves_nothing() -> None:
     assert state.load("plaittest-gone") is None
     assert not list(namespaces.RUN.glob("plaittest-gone*"))
     assert not folder.exists()
+    assert not list((cgroups.mount_point() or Path()).glob("plait-plaittest-gone*"))
 
 
 def test_a_lab_with_another_topology_takes_the_place_of_the_old_one() -> None:

@@ -14,7 +14,8 @@ from plait.core.plan.model import Plan
 from plait.core.plugins import Plugins, load_plugins
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+PLUGINS = ROOT / "tests" / "plugins"
+CONFIGS = [*sorted((ROOT / "configs").glob("*.yaml")), *sorted(PLUGINS.glob("*.yaml"))]
 ALL_KERNEL_FEATURES: Mapping[str, bool] = {feature.value: True for feature in KernelFeature}
 
 
@@ -27,8 +28,8 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Of every file in configs/, all plans that have a hook."""
-    plugins = load_plugins(Path("/nonexistent"))
+    """Of every file in configs/ and of the tests' plugins, all plans that have a hook."""
+    plugins = load_plugins(PLUGINS)
     for file in CONFIGS:
         config = load_config(file, plugins.features())
         for version in (None, 4, 6):

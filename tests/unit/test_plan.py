@@ -22,9 +22,11 @@ from plait.core.api import (
     KernelFeature,
     MapSpec,
     NodeConfig,
+    PacketTest,
     PlaitError,
     Stage,
     Sysctl,
+    Verdict,
 )
 from plait.core.plan.build import make_plan
 from plait.core.plan.digest import plan_hash
@@ -340,6 +342,36 @@ def test_a_kernel_feature_that_lacks_is_named_with_who_wants_it(node: Node) -> N
         f"plugin 'lb' (wanted by features.lb) needs the kernel feature '{each}',"
         " and this kernel lacks it"
         for each in lacking
+    ]
+
+
+def test_hooks_of_sockets_need_links_of_cgroups(node: Node) -> None:
+    node.add("lb", fragments=(fragment("lb_one", hook=Hook.SOCK_CONNECT),))
+
+    assert node.problems() == [
+        "plugin 'lb' (wanted by features.lb) needs the kernel feature 'cgroup_link', "
+        "and this kernel lacks it"
+    ]
+    assert node.plan({"cgroup_link": True}).hooks
+
+
+@pytest.mark.parametrize("stage", sorted(set(Stage) - {Stage.SERVICE, Stage.POLICY}))
+def test_a_stage_that_sockets_do_not_have_is_refused(node: Node, stage: Stage) -> None:
+    node.add("lb", fragments=(fragment("lb_one", hook=Hook.SOCK_RECVMSG, stage=stage),))
+
+    assert (
+        f"plugin 'lb' has 'lb_one' at sock_recvmsg, {stage}: sockets have no such stage; "
+        "expected one of service, policy"
+    ) in node.problems()
+
+
+def test_a_packet_test_at_a_hook_of_sockets_is_refused(node: Node) -> None:
+    test = PacketTest(name="a", hook=Hook.SOCK_CONNECT, packet=b"", verdict=Verdict.PASS)
+    node.add("lb", tests=(test,))
+
+    assert node.problems() == [
+        "packet test 'a' of plugin 'lb' is for sock_connect, which no packet meets; "
+        "expected a hook of packets"
     ]
 
 

@@ -43,7 +43,20 @@ PREVIEW = Preview(
     maps=(SERVICES, MapPreview(name="nat_ports", change=Change.GONE)),
     bytes=3 * 2**20,
     places=(
-        PlacePreview(device="eth0", hook="pod_egress", mechanism="tcx", change=Change.SWAPPED),
+        PlacePreview(
+            device="eth0",
+            hook="pod_egress",
+            program="pod_egress",
+            mechanism="tcx",
+            change=Change.SWAPPED,
+        ),
+        PlacePreview(
+            cgroup="/sys/fs/cgroup",
+            hook="sock_connect",
+            program="sock_connect4",
+            mechanism="cgroup",
+            change=Change.NEW,
+        ),
     ),
     sysctls=(SysctlPreview(path="net/ipv4/ip_forward", before="0", after="1"),),
     keys=(
@@ -79,6 +92,9 @@ maps
 
 devices
   eth0  pod_egress  tcx  swapped
+
+cgroup
+  /sys/fs/cgroup  sock_connect4  cgroup  new
 
 kernel settings
   net/ipv4/ip_forward: 0 -> 1

@@ -53,6 +53,7 @@ PACKETS: Mapping[str, tuple[str, ...]] = {
         "test_a_service_without_backends_refuses",
     ),
     "test_tcp_states": ("test_a_handshake", "test_the_client_closes_first"),
+    "test_sock_hooks": (),
     "test_gc": ("test_flows_of_a_pod_that_is_gone_are_swept_away",),
 }
 """Of each file of packet tests the tests that a machine runs; without any, all."""

@@ -45,6 +45,7 @@ def plait_contribute(config: Config) -> Contribution | None:
             header="guard.h",
         )
         for hook in Hook
+        if not hook.at_sockets
     )
     admit = Fragment(
         hook=Hook.POD_EGRESS, stage=Stage.ADMIT, function="guard_admit", header="guard.h"

@@ -4,7 +4,14 @@ import os
 
 from plait.core.kernel.features import probe
 
-EVERYWHERE = {"clsact": True, "redirect_peer": True, "redirect_neigh": True, "fib_lookup": True}
+EVERYWHERE = {
+    "clsact": True,
+    "redirect_peer": True,
+    "redirect_neigh": True,
+    "fib_lookup": True,
+    "cgroup_link": True,
+    "sock_errno": True,
+}
 KNOWN = {
     "6.1": {**EVERYWHERE, "tcx": False, "cast_to_kernel_context": False},
     "6.12": {**EVERYWHERE, "tcx": True, "cast_to_kernel_context": True},

@@ -28,6 +28,8 @@ struct plait_parts {
 	struct lb_flow lb_flow;
 };
 
+#include "plait_gc.h"
+
 #define PLAIT_FAMILY 4
 #include "plait_gc_family.h"
 #define PLAIT_FAMILY 6

@@ -19,6 +19,8 @@ enum plait_reason {
 struct plait_parts {
 };
 
+#include "plait_gc.h"
+
 #define PLAIT_FAMILY 4
 #include "plait_gc_family.h"
 
