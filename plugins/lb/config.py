@@ -21,6 +21,14 @@ class Removed(StrEnum):
     RESET = "reset"
 
 
+class Sockets(StrEnum):
+    """Whose sockets talk to a backend from the start."""
+
+    HOST = "host"
+    ALL = "all"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePorts:
     """Ports of the node that lead to Services."""
@@ -65,6 +73,13 @@ class Capacity:
         minimum=1,
         maximum=10_000_000,
     )
+    sockets: int = setting(
+        65_536,
+        doc="sockets that are told the address that they have asked, in place of the backend's; "
+        "those that have not been used for the longest time are told the backend's",
+        minimum=1,
+        maximum=10_000_000,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +108,12 @@ class LbConfig:
         True,
         doc="a Service's address refuses what is asked of ports that it does not serve; else that "
         "is routed like any other",
+    )
+    sockets: Sockets = setting(
+        Sockets.HOST,
+        doc="sockets that turn to a backend when they connect or send, so that their packets need "
+        "no translation: `host` those of the node's own network namespace, `all` those of pods, "
+        "too, `none`. What does not is balanced by its packets, with the same result",
     )
     node_ports: NodePorts = setting(NodePorts(), doc="Services by the addresses of the node")
     capacity: Capacity = setting(Capacity(), doc="how much fits")

@@ -15,7 +15,7 @@ from plait.core.api import (
     hookimpl,
 )
 from plait.plugins.lb.backends import FEW
-from plait.plugins.lb.config import LbConfig, Removed
+from plait.plugins.lb.config import LbConfig, Removed, Sockets
 from plait.plugins.lb.handlers import handlers
 from plait.plugins.lb.maglev import CHUNK, SLOTS_EACH
 from plait.plugins.lb.proofs import proofs
@@ -34,16 +34,18 @@ def plait_contribute(config: Config) -> Contribution | None:
     if lb is None:
         return None
 
+    at_sockets = lb.sockets is not Sockets.NONE
     return Contribution(
         headers=Path(__file__).parent / "bpf",
-        fragments=(
-            _balance(Hook.POD_EGRESS, "lb_from_pod"),
-            _balance(Hook.NETDEV_INGRESS, "lb_from_wire"),
-        ),
+        fragments=(*_PACKETS, *(_SOCKETS if at_sockets else ())),
         maps=_maps(lb),
         flow_part=FlowPart(name="lb_flow", header="lb_flow.h"),
         sizes={"LB_CHUNK": CHUNK, "LB_FEW": FEW},
-        constants={"lb_reset": lb.removed is Removed.RESET, "lb_refuse": lb.refuse},
+        constants={
+            "lb_reset": lb.removed is Removed.RESET,
+            "lb_refuse": lb.refuse,
+            "lb_host_only": lb.sockets is Sockets.HOST,
+        },
         tests=proofs(),
         drops={
             "LB_NO_BACKEND": "the service has no ready backend",
@@ -63,8 +65,21 @@ def plait_handlers(config: Config) -> tuple[Handler, ...]:
     return () if lb is None else handlers(config, lb)
 
 
-def _balance(hook: Hook, function: str) -> Fragment:
-    return Fragment(hook=hook, stage=Stage.SERVICE, function=function, header="lb.h")
+def _fragment(hook: Hook, function: str, header: str) -> Fragment:
+    return Fragment(hook=hook, stage=Stage.SERVICE, function=function, header=header)
+
+
+_PACKETS = (
+    _fragment(Hook.POD_EGRESS, "lb_from_pod", "lb.h"),
+    _fragment(Hook.NETDEV_INGRESS, "lb_from_wire", "lb.h"),
+)
+
+_SOCKETS = (
+    _fragment(Hook.SOCK_CONNECT, "lb_connect", "lb_sock.h"),
+    _fragment(Hook.SOCK_SENDMSG, "lb_sendmsg", "lb_sock.h"),
+    _fragment(Hook.SOCK_RECVMSG, "lb_recvmsg", "lb_sock.h"),
+    _fragment(Hook.SOCK_GETPEERNAME, "lb_getpeername", "lb_sock.h"),
+)
 
 
 def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
@@ -82,11 +97,18 @@ def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
         _map("lb_ranges", lb.capacity.ranges, "lb.capacity.ranges"),
         _map("lb_addresses", 2 * services, "lb.capacity.services"),
         _map("lb_services", services, "lb.capacity.services"),
-        MapSpec(
-            name="lb_affinity", max_entries=lb.capacity.clients, config_key="lb.capacity.clients"
+        _remembers("lb_affinity", lb.capacity.clients, "lb.capacity.clients"),
+        *(
+            (_remembers("lb_sockets", lb.capacity.sockets, "lb.capacity.sockets"),)
+            if lb.sockets is not Sockets.NONE
+            else ()
         ),
     )
 
 
 def _map(name: str, max_entries: int, config_key: str) -> MapSpec:
     return MapSpec(name=name, max_entries=max_entries, reconciled=True, config_key=config_key)
+
+
+def _remembers(name: str, max_entries: int, config_key: str) -> MapSpec:
+    return MapSpec(name=name, max_entries=max_entries, config_key=config_key)

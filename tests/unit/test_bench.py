@@ -59,4 +59,4 @@ def test_rules_share_flows_evenly_among_the_backends() -> None:
     assert "--probability 0.3333333333 -j KUBE-SEP-7-0" in rules
     assert "--probability 0.5000000000 -j KUBE-SEP-7-1" in rules
     assert "-A KUBE-SVC-7 -j KUBE-SEP-7-2" in rules
-    assert "numgen random mod 3" in nftables([service])
+    assert "numgen random mod 3" in nftables([service], IPv4Address("192.0.2.1"))

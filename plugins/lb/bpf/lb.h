@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Load balancing: a flow to a service's address goes to one of its backends, and stays there.
  *
- * Stage: service   Maps: see lb_tables.h   Flow part: lb_flow   Constants: lb_reset, lb_refuse
+ * Stage: service   Maps: see lb_tables.h   Flow part: lb_flow   Constants: lb_reset
  */
 #pragma once
 #include "plait.h"
@@ -10,7 +10,6 @@
 #include "lb_flow.h"
 
 PLAIT_CONST(bool, lb_reset, "TCP connections to a backend that is gone are reset");
-PLAIT_CONST(bool, lb_refuse, "a service's address refuses ports that it does not serve");
 
 PLAIT_DROP_REASON(LB_NO_BACKEND);
 PLAIT_DROP_REASON(LB_NO_LOCAL_BACKEND);

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Load balancing: which service is asked, and which of its backends answers. Knows no packet: flows
  * and sockets ask alike.
+ *
+ * Maps: see lb_tables.h   Constants: lb_refuse
  */
 #pragma once
 #include "plait.h"
 #include "lb_tables.h"
+
+PLAIT_CONST(bool, lb_refuse, "a service's address refuses ports that it does not serve");
 
 /* Who asks for a backend. */
 struct lb_ask {
