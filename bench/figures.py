@@ -106,6 +106,8 @@ GOALS: Mapping[str, Goal] = {
     "services.load_10k_s": Goal(value=5),
     "services.change_one_ms": Goal(value=30),
     "agent.rss_mb": Goal(value=120),
+    "socket_lb.connect_ratio": Goal(value=1.03),
+    "socket_lb.connect_ratio_10000": Goal(value=1.03),
     **{
         f"plain.connections_ratio_{count}": Goal(value=1.0, at_least=True)
         for count in (1, 1000, 10_000)

@@ -35,7 +35,7 @@ SPOKEN = {
 }
 
 
-@pytest.fixture(params=SPOKEN.values(), ids=SPOKEN.keys())
+@pytest.fixture(params=SPOKEN.values(), ids=tuple(SPOKEN))
 def spoken(request: pytest.FixtureRequest) -> tuple[Addresses, AddressFamily]:
     return request.param  # type: ignore[no-any-return]
 
