@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import connections, packet, programs, reload, services, sockets
+from bench import backends, connections, packet, programs, reload, services, sockets
 from bench.figures import Figure, Run, Suite
 
 SUITES: Sequence[Suite] = (
@@ -16,6 +16,7 @@ SUITES: Sequence[Suite] = (
     programs.SUITE,
     reload.SUITE,
     services.SUITE,
+    backends.SUITE,
     sockets.SUITE,
     connections.SUITE,
 )

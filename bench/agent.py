@@ -68,13 +68,13 @@ class Place:
         return (self.paths.run / "state.json").stat().st_ino
 
     def write_config(
-        self, *, table_size: int = 1021, flows: int = 262_144, services: int = 10_000
+        self, *, table_size: int = 10_007, flows: int = 262_144, **capacity: int
     ) -> None:
-        """Write quickstart.yaml with these settings, in place."""
+        """Write quickstart.yaml with these settings, in place; `capacity` is that of lb."""
         config = yaml.safe_load((CONFIGS / "quickstart.yaml").read_text())
         config["node"]["capacity"] = {"flows": flows}
         config["features"]["lb"]["tableSize"] = table_size
-        config["features"]["lb"]["capacity"] = {"services": services}
+        config["features"]["lb"]["capacity"] = capacity
         config["objects"] = [str(self.objects)]
         self.config.write_text(yaml.safe_dump(config))
 

@@ -106,6 +106,10 @@ GOALS: Mapping[str, Goal] = {
     "services.load_10k_s": Goal(value=5),
     "services.change_one_ms": Goal(value=30),
     "agent.rss_mb": Goal(value=120),
+    "services.load_100k_backends_s": Goal(value=15),
+    "services.replace_endpoint_ms": Goal(value=20),
+    "maglev.one_table_ms": Goal(value=10),
+    "maglev.thousand_tables_s": Goal(value=5),
     "socket_lb.connect_ratio": Goal(value=1.03),
     "socket_lb.connect_ratio_10000": Goal(value=1.03),
     **{

@@ -6,38 +6,48 @@ backends.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import cycle, filterfalse, islice
+from math import isqrt
 
 from plait.plugins.lb.backends import Backend, Backends
 
-CHUNK = 1024
-"""Slots of a table that are an entry of the map: LB_CHUNK of bpf/lb_tables.h."""
+CHUNK = 992
+"""Slots of a table that are an entry of the map, which fills 2 kB: LB_CHUNK of bpf/lb_tables.h."""
 
-_SIZES = (1021, 2039, 4093)
-SLOTS_EACH = 100
-"""How many each backend is best given: Maglev's authors say 100 keep shares within a percent."""
+_SIZES = (991, 1979, 3967)
+SLOTS_EACH = 99
+"""How many each backend is best given: about a hundred, as Maglev's authors say."""
 
 
 def table_size(backends: int, largest: int) -> int:
-    """A prime that gives each backend a hundred slots, if it may be so large."""
+    """A prime that gives each backend so many slots, if it may be so large."""
     wanted = backends * SLOTS_EACH
     return next((size for size in _SIZES if wanted <= size < largest), largest)
 
 
 def table_of(backends: Backends, size: int) -> tuple[int, ...]:
-    """The index of a ready backend for each of `size` slots, a prime. There must be one at least.
+    """The number of a ready backend for each of `size` slots, a prime. There must be one at least.
 
-    The backends take turns; each takes the next slot of its permutation that is still free. The
-    filters look into `taken` as they go, in C, which is what makes this fast.
+    The backends take turns; each takes the next slot of its permutation that is still free. While
+    many are free, it is found by trying: the filters look into `taken` as they go, in C. The last
+    ones would take as many tries as there are slots: there the backend looks which of the free ones
+    comes first in its permutation.
     """
+    walks = [_walk(each, size) for each in backends.ready]
     taken: dict[int, int] = {}
     free: list[Callable[[], int]] = [
-        filterfalse(taken.__contains__, _permutation(each, size)).__next__
-        for each in backends.ready
+        filterfalse(taken.__contains__, walk.slots()).__next__ for walk in walks
     ]
-    for index in islice(cycle(_turns(backends)), size):
-        taken[free[index]()] = index
+    turns = cycle(_turns(backends))
+    for number in islice(turns, size - isqrt(size)):
+        taken[free[number]()] = number
+    left = set(range(size)).difference(taken)
+    for number in islice(turns, len(left)):
+        slot = min(left, key=walks[number].turn_of)
+        left.remove(slot)
+        taken[slot] = number
     return tuple(map(taken.__getitem__, range(size)))
 
 
@@ -63,9 +73,29 @@ def _turns(backends: Backends) -> Sequence[int]:
     )
 
 
-def _permutation(backend: Backend, size: int) -> Iterator[int]:
-    """All slots, in the backend's own order of preference: offset + j * skip modulo the size."""
-    digest = blake2b(backend.packed, digest_size=16, key=b"plait maglev").digest()
-    skip = int.from_bytes(digest[:8], "big") % (size - 1) + 1
-    offset = int.from_bytes(digest[8:], "big") % size * skip
-    return map(size.__rmod__, range(offset, offset + skip * size, skip))
+class _Walk:
+    """All slots, in a backend's own order of preference: offset + j * skip modulo the size."""
+
+    __slots__ = ("_begin", "_inverse", "_size", "_skip")
+
+    def __init__(self, backend: Backend, size: int) -> None:
+        digest = blake2b(backend.packed, digest_size=16, key=b"plait maglev").digest()
+        self._size = size
+        self._skip = int.from_bytes(digest[:8], "big") % (size - 1) + 1
+        self._begin = int.from_bytes(digest[8:], "big") % size * self._skip
+        self._inverse = pow(self._skip, -1, size)
+
+    def slots(self) -> Iterator[int]:
+        """The slots in order, computed as they are asked for."""
+        end = self._begin + self._skip * self._size
+        return map(self._size.__rmod__, range(self._begin, end, self._skip))
+
+    def turn_of(self, slot: int) -> int:
+        """Where a slot comes in the order, from 0."""
+        return (slot - self._begin) * self._inverse % self._size
+
+
+@lru_cache(maxsize=4096)
+def _walk(backend: Backend, size: int) -> _Walk:
+    """Kept for a while: a pool of which one backend changes has all others again."""
+    return _Walk(backend, size)

@@ -18,6 +18,7 @@ from plait.plugins.lb.backends import FEW
 from plait.plugins.lb.config import LbConfig, Removed, Sockets
 from plait.plugins.lb.handlers import handlers
 from plait.plugins.lb.maglev import CHUNK, SLOTS_EACH
+from plait.plugins.lb.pools import GROUP
 from plait.plugins.lb.proofs import proofs
 
 PLUGIN_API = 1
@@ -40,7 +41,7 @@ def plait_contribute(config: Config) -> Contribution | None:
         fragments=(*_PACKETS, *(_SOCKETS if at_sockets else ())),
         maps=_maps(lb),
         flow_part=FlowPart(name="lb_flow", header="lb_flow.h"),
-        sizes={"LB_CHUNK": CHUNK, "LB_FEW": FEW},
+        sizes={"LB_CHUNK": CHUNK, "LB_FEW": FEW, "LB_GROUP": GROUP},
         constants={
             "lb_reset": lb.removed is Removed.RESET,
             "lb_refuse": lb.refuse,
@@ -85,14 +86,13 @@ _SOCKETS = (
 def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
     """In the order of their use: a service is there when all that it leads to is.
 
-    A pool of many backends has a hundred slots for each, in chunks, and as a rule one chunk that is
-    not full.
+    A pool of many backends has a hundred slots for each. As a rule it has one group of backends and
+    one chunk of slots that are not full.
     """
     services, backends = lb.capacity.services, lb.capacity.backends
     chunks = services + backends * SLOTS_EACH // CHUNK
     return (
-        _map("lb_slots", backends, "lb.capacity.backends"),
-        _map("lb_members", backends, "lb.capacity.backends"),
+        _map("lb_groups", services + backends // GROUP, "lb.capacity.backends"),
         _map("lb_maglev", chunks, "lb.capacity.services"),
         _map("lb_ranges", lb.capacity.ranges, "lb.capacity.ranges"),
         _map("lb_addresses", 2 * services, "lb.capacity.services"),

@@ -18,6 +18,9 @@ ALGORITHMS = {Algorithm.RANDOM: 0, Algorithm.MAGLEV: 1}
 MANY, SPLIT, RANGES, CHOSEN, ELSEWHERE = (1 << bit for bit in range(5))
 """enum lb_flag of bpf/lb_tables.h."""
 
+GROUP = 48
+"""Backends that are an entry of the map, which fills 1 kB: LB_GROUP of bpf/lb_tables.h."""
+
 _NO_SEEDS = (0,) * FEW
 
 
@@ -46,6 +49,7 @@ class Pool:
         return {
             "id": self.number,
             "count": len(self.backends.ready),
+            "total": len(self.backends.ready) + len(self.backends.others),
             "affinity": self.affinity,
             "table": self.table,
             "algorithm": ALGORITHMS[self.algorithm],
@@ -57,24 +61,23 @@ class Pool:
     def entries(self) -> Iterator[Entry]:
         """Where many backends stand, and how flows are shared among them.
 
-        Only flows of a backend that comes or goes must decide again.
+        Only flows of backends that come, go or get other numbers must decide again.
         """
         if not self.backends.many:
             return
-        for slot, backend in enumerate(self.backends.ready):
-            key = {"service": self.number, "slot": slot}
-            yield Entry(map="lb_slots", key=key, value=backend.record)
-        for number, backend in enumerate(self.backends.all):
+        everybody = self.backends.all
+        for number, first in enumerate(range(0, len(everybody), GROUP)):
+            group = everybody[first : first + GROUP]
             yield Entry(
-                map="lb_members",
-                key={"service": self.number, "addr": backend.address, "port": backend.port},
-                value={"number": number},
-                touches=(backend.address,),
+                map="lb_groups",
+                key={"service": self.number, "group": number},
+                value={"backend": tuple([each.record for each in group])},
+                touches=tuple([each.address for each in group]),
             )
         if self.table:
-            for chunk, slots in enumerate(chunks_of(table_of(self.backends, self.table))):
-                key = {"service": self.number, "chunk": chunk}
-                yield Entry(map="lb_maglev", key=key, value={"slot": slots})
+            for number, chunk in enumerate(chunks_of(table_of(self.backends, self.table))):
+                key = {"service": self.number, "chunk": number}
+                yield Entry(map="lb_maglev", key=key, value={"number": chunk})
 
 
 def pool_of(

@@ -67,6 +67,7 @@ def _service(
     value: Record = {
         "id": 1,
         "count": len(few),
+        "total": len(few),
         "affinity": 0,
         "table": 0,
         "algorithm": 0,

@@ -94,11 +94,12 @@ def few(*objects: Object) -> list[str]:
     return [named(each) for each in found]
 
 
-def slots(*objects: Object) -> list[str]:
-    """The backends of a service of many, in slot order."""
-    found = entries("lb_slots", *objects)
-    assert [entry.key["slot"] for entry in found] == list(range(len(found)))
-    return [named(entry.value) for entry in found]
+def many(*objects: Object) -> list[str]:
+    """The backends of a service of many, by number."""
+    found = entries("lb_groups", *objects)
+    assert [entry.key["group"] for entry in found] == list(range(len(found)))
+    groups = [entry.value["backend"] for entry in found]
+    return [named(each) for group in groups if isinstance(group, tuple) for each in group]
 
 
 def test_a_service_is_reached_at_its_address_port_and_protocol() -> None:
@@ -138,10 +139,10 @@ def test_a_backend_has_the_same_seed_on_all_nodes() -> None:
     assert Backend(IPv6Address("fd00::1"), 8080).seed == 0x79D9B6E0
 
 
-def test_many_backends_stand_in_slots_in_the_order_of_their_addresses() -> None:
+def test_many_backends_stand_in_groups_in_the_order_of_their_addresses() -> None:
     ours = backends(*endpoints(*reversed(SEVEN)))
 
-    assert slots(service(), ours) == [f"{address}:8080" for address in SEVEN]
+    assert many(service(), ours) == [f"{address}:8080" for address in SEVEN]
 
 
 def test_a_service_of_many_backends_holds_none_of_them() -> None:
@@ -152,14 +153,13 @@ def test_a_service_of_many_backends_holds_none_of_them() -> None:
     assert entry.value["seed"] == (0,) * FEW
 
 
-def test_each_of_many_backends_is_a_member() -> None:
-    entry, *others = entries("lb_members", service(), backends(*endpoints(*SEVEN)))
+def test_a_group_has_so_many_backends_at_most() -> None:
+    addresses = [f"10.244.2.{number}" for number in range(70)]
 
-    identity = number()
-    address = IPv4Address("10.244.1.1")
-    assert entry.key == {"service": identity, "addr": address, "port": 8080}
-    assert entry.value == {"number": 0}
-    assert len(others) == FEW
+    found = entries("lb_groups", service(), backends(*endpoints(*addresses)))
+
+    sizes = [len(group) for entry in found if isinstance(group := entry.value["backend"], tuple)]
+    assert sizes == [48, 22]
 
 
 def test_a_table_is_made_of_many_backends_in_slot_order() -> None:
@@ -170,7 +170,7 @@ def test_a_table_is_made_of_many_backends_in_slot_order() -> None:
     ready = tuple(Backend(IPv4Address(address), 8080) for address in SEVEN)
     (chunk,) = chunks_of(table_of(Backends(ready=ready), 13))
     assert entry.key == {"service": number(), "chunk": 0}
-    assert entry.value == {"slot": chunk}
+    assert entry.value == {"number": chunk}
 
 
 def test_random_choice_needs_no_table() -> None:
@@ -192,11 +192,12 @@ def test_backends_that_are_not_ready_get_nothing() -> None:
     assert few(service(), ours) == ["10.244.1.9:8080", "10.244.1.2:8080"]
 
 
-def test_of_many_backends_those_that_are_not_ready_are_members_only() -> None:
-    ours = backends(*endpoints(*SEVEN[:2]), *endpoints(*SEVEN[2:], ready=False))
+def test_of_many_backends_those_that_are_not_ready_come_last() -> None:
+    ours = backends(*endpoints(*SEVEN[5:]), *endpoints(*SEVEN[:5], ready=False))
+    (entry,) = entries("lb_services", service(), ours)
 
-    assert len(entries("lb_slots", service(), ours)) == 2
-    assert len(entries("lb_members", service(), ours)) == len(SEVEN)
+    assert (entry.value["count"], entry.value["total"]) == (2, 7)
+    assert many(service(), ours) == [f"{address}:8080" for address in (*SEVEN[5:], *SEVEN[:5])]
 
 
 def test_backends_of_all_slices_count_once() -> None:
@@ -258,9 +259,9 @@ def test_flows_of_a_service_decide_again_when_it_changes() -> None:
 def test_flows_of_one_of_many_backends_decide_again_when_it_goes() -> None:
     objects = (service(), backends(*endpoints(*SEVEN)))
 
-    touched = [entry.touches for entry in entries("lb_members", *objects)]
+    (entry,) = entries("lb_groups", *objects)
 
-    assert touched == [(IPv4Address(address),) for address in SEVEN]
+    assert entry.touches == tuple(map(IPv4Address, SEVEN))
 
 
 @pytest.mark.parametrize("objects", [(service(ips=()),), (backends(*endpoints("10.244.1.1")),)])

@@ -8,6 +8,8 @@
 #include "plait.h"
 #include "lb_tables.h"
 
+#define LB_SECOND 1000000000ull /* in nanoseconds */
+
 PLAIT_CONST(bool, lb_refuse, "a service's address refuses ports that it does not serve");
 
 /* Who asks for a backend. */
@@ -98,21 +100,86 @@ static __always_inline bool lb_serves_client(const struct lb_service *service,
 	return !(service->flags & LB_RANGES) || bpf_map_lookup_elem(&lb_ranges, &key);
 }
 
-/* The number of a backend of this service, those that take new flows first; below 0: none of it. */
-static __always_inline int lb_number(const struct lb_service *service,
-				     const struct lb_backend *backend)
+/* Of many: the backend with this number. */
+static __always_inline const struct lb_backend *lb_numbered(__u64 service, __u32 number)
 {
-	struct lb_member_key key = {
-		.service = service->id,
-		.addr = backend->addr,
-		.port = backend->port,
-	};
-	const struct lb_member *member;
+	struct lb_group_key key = { .service = service, .group = number / LB_GROUP };
+	const struct lb_group *group = bpf_map_lookup_elem(&lb_groups, &key);
+
+	return group ? &group->backend[plait_below(number % LB_GROUP, LB_GROUP)] : NULL;
+}
+
+/* Below 0 when `a` comes before `b`. */
+static __always_inline int lb_compare(const struct lb_backend *a, const struct lb_backend *b)
+{
 	int i;
 
+	for (i = 0; i < 4; i++)
+		if (a->addr.w[i] != b->addr.w[i])
+			return bpf_ntohl(a->addr.w[i]) < bpf_ntohl(b->addr.w[i]) ? -1 : 1;
+	return (int)bpf_ntohs(a->port) - (int)bpf_ntohs(b->port);
+}
+
+#define LB_HALVES 17 /* of 65,521 backends, more than a table has room for */
+
+/* Of many: a backend, and the numbers from `first` on and below `end` that it may have. */
+struct lb_hunt {
+	__u64 service;
+	struct lb_backend backend;
+	__u32 first;
+	__u32 end;
+	int found; /* below 0: not yet */
+};
+
+static long lb_halve(__u32 turn, struct lb_hunt *hunt)
+{
+	__u32 number = hunt->first + (hunt->end - hunt->first) / 2;
+	const struct lb_backend *middle;
+	int order;
+
+	if (hunt->first >= hunt->end)
+		return 1;
+	middle = lb_numbered(hunt->service, number);
+	if (!middle)
+		return 1;
+	order = lb_compare(middle, &hunt->backend);
+	if (order < 0) {
+		hunt->first = number + 1;
+	} else if (order > 0) {
+		hunt->end = number;
+	} else {
+		hunt->found = number;
+		return 1;
+	}
+	return 0;
+}
+
+/* A loop of the kernel's own: the verifier would walk one of ours 65,000 instructions long. */
+static __always_inline int lb_search(const struct lb_service *service,
+				     const struct lb_backend *backend, __u32 first, __u32 end)
+{
+	struct lb_hunt hunt = {
+		.service = service->id,
+		.backend = *backend,
+		.first = first,
+		.end = end,
+		.found = -1,
+	};
+
+	bpf_loop(LB_HALVES, lb_halve, &hunt, 0);
+	return hunt.found;
+}
+
+/* The number of a backend of this service, those that take new flows first; below 0: none of it. */
+PLAIT_STEP int lb_number(const struct lb_service *service, const struct lb_backend *backend)
+{
+	int i;
+
+	if (!service || !backend)
+		return -1;
 	if (service->flags & LB_MANY) {
-		member = bpf_map_lookup_elem(&lb_members, &key);
-		return member ? (int)member->number : -1;
+		i = lb_search(service, backend, 0, service->count);
+		return i < 0 ? lb_search(service, backend, service->count, service->total) : i;
 	}
 #pragma clang loop unroll(disable)
 	for (i = 0; i < LB_FEW; i++)
@@ -149,7 +216,7 @@ static __always_inline const struct lb_backend *lb_one_of_few(const struct lb_se
 }
 
 /* A table gives each backend its weight: who chooses at random does so among its slots. */
-static __always_inline __u32 lb_slot(const struct lb_service *service, __u32 hash, bool random)
+static __always_inline __u32 lb_place(const struct lb_service *service, __u32 hash, bool random)
 {
 	struct lb_maglev_key key = { .service = service->id };
 	const struct lb_maglev *table;
@@ -162,83 +229,90 @@ static __always_inline __u32 lb_slot(const struct lb_service *service, __u32 has
 	place = lb_scale(hash, service->table);
 	key.chunk = place / LB_CHUNK;
 	table = bpf_map_lookup_elem(&lb_maglev, &key);
-	return table ? table->slot[plait_below(place % LB_CHUNK, LB_CHUNK)] : 0;
+	return table ? table->number[plait_below(place % LB_CHUNK, LB_CHUNK)] : 0;
 }
 
 static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_service *service,
 							       __u32 hash, bool random)
 {
-	struct lb_slot_key key = {
-		.service = service->id,
-		.slot = lb_slot(service, hash, random),
-	};
-	const struct lb_backend *backend = bpf_map_lookup_elem(&lb_slots, &key);
+	const struct lb_backend *backend =
+		lb_numbered(service->id, lb_place(service, hash, random));
 
-	if (!backend) {
-		/* It went between the two look-ups; the first slot goes last. */
-		key.slot = 0;
-		backend = bpf_map_lookup_elem(&lb_slots, &key);
-	}
-	return backend;
+	/* It went between the two look-ups; the first one goes last. */
+	return backend && backend->port ? backend : lb_numbered(service->id, 0);
 }
 
-static __always_inline const struct lb_backend *lb_any(const struct lb_service *service,
-						       const struct lb_ask *ask)
-{
-	bool random = service->algorithm == LB_RANDOM && !ask->steady;
-	__u32 hash = lb_mix(ask->hash);
-
-	return service->flags & LB_MANY ? lb_one_of_many(service, hash, random) :
-					  lb_one_of_few(service, hash, random);
-}
-
-/* Stay with the backend that the client was last given, if that is not too long ago. */
-static __always_inline bool lb_stay(const struct lb_service *service, struct lb_ask *ask)
-{
-	struct lb_affinity_key key = { .service = service->id, .client = ask->client };
-	struct lb_affinity *last = bpf_map_lookup_elem(&lb_affinity, &key);
-	__u64 now;
-	int number;
-
-	if (!last)
-		return false;
-	now = bpf_ktime_get_coarse_ns();
-	if (now - last->seen >= service->affinity * 1000000000ull)
-		return false;
-	ask->backend = last->backend;
-	number = lb_number(service, &ask->backend);
-	if (number < 0 || (__u32)number >= service->count)
-		return false;
-	WRITE_ONCE(last->seen, now);
-	return true;
-}
-
-static __always_inline void lb_remember(const struct lb_service *service, const struct lb_ask *ask)
-{
-	struct lb_affinity_key key = { .service = service->id, .client = ask->client };
-	struct lb_affinity value = { .seen = bpf_ktime_get_coarse_ns(), .backend = ask->backend };
-
-	bpf_map_update_elem(&lb_affinity, &key, &value, BPF_ANY);
-}
-
-/* Choose a backend. */
-PLAIT_STEP int lb_choose(const struct lb_service *service, struct lb_ask *ask)
+/* Any backend, by the hash of who asks. */
+PLAIT_STEP int lb_pick(const struct lb_service *service, struct lb_ask *ask)
 {
 	const struct lb_backend *chosen;
+	bool random;
+	__u32 hash;
 
 	if (!service || !ask)
 		return LB_NOBODY;
+	random = service->algorithm == LB_RANDOM && !ask->steady;
+	hash = lb_mix(ask->hash);
+	chosen = service->flags & LB_MANY ? lb_one_of_many(service, hash, random) :
+					    lb_one_of_few(service, hash, random);
+	if (!chosen)
+		return LB_NOBODY;
+	ask->backend = *chosen;
+	return LB_CHOSE;
+}
+
+/* The backend that the client was last given, if that is not too long ago. */
+PLAIT_STEP int lb_recall(const struct lb_service *service, struct lb_ask *ask)
+{
+	struct lb_affinity_key key = {};
+	const struct lb_affinity *last;
+
+	if (!service || !ask)
+		return LB_NOBODY;
+	key.service = service->id;
+	key.client = ask->client;
+	last = bpf_map_lookup_elem(&lb_affinity, &key);
+	if (!last || bpf_ktime_get_coarse_ns() - last->seen >= service->affinity * LB_SECOND)
+		return LB_NOBODY;
+	ask->backend = last->backend;
+	return LB_CHOSE;
+}
+
+PLAIT_STEP int lb_remember(const struct lb_service *service, const struct lb_ask *ask)
+{
+	struct lb_affinity value = { .seen = bpf_ktime_get_coarse_ns() };
+	struct lb_affinity_key key = {};
+
+	if (!service || !ask)
+		return LB_NOBODY;
+	key.service = service->id;
+	key.client = ask->client;
+	value.backend = ask->backend;
+	bpf_map_update_elem(&lb_affinity, &key, &value, BPF_ANY);
+	return LB_CHOSE;
+}
+
+/* The same, if it still takes new flows. */
+static __always_inline int lb_stay(const struct lb_service *service, struct lb_ask *ask)
+{
+	int number;
+
+	if (lb_recall(service, ask) != LB_CHOSE)
+		return LB_NOBODY;
+	number = lb_number(service, &ask->backend);
+	return number >= 0 && (__u32)number < service->count ? LB_CHOSE : LB_NOBODY;
+}
+
+/* Choose a backend. */
+static __always_inline int lb_choose(const struct lb_service *service, struct lb_ask *ask)
+{
 	if (ask->balanced)
 		return lb_number(service, &ask->backend) < 0 ? LB_GONE : LB_KEPT;
 	if (!service->count)
 		return LB_NOBODY;
-	if (service->affinity && lb_stay(service, ask))
-		return LB_CHOSE;
-	chosen = lb_any(service, ask);
-	if (!chosen)
-		return LB_NOBODY;
-	ask->backend = *chosen;
-	if (service->affinity)
-		lb_remember(service, ask);
-	return LB_CHOSE;
+	if (!service->affinity)
+		return lb_pick(service, ask);
+	if (lb_stay(service, ask) == LB_CHOSE || lb_pick(service, ask) == LB_CHOSE)
+		return lb_remember(service, ask);
+	return LB_NOBODY;
 }

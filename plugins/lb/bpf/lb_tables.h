@@ -9,8 +9,11 @@
 #ifndef LB_FEW
 #define LB_FEW 6
 #endif
+#ifndef LB_GROUP
+#define LB_GROUP 48
+#endif
 #ifndef LB_CHUNK
-#define LB_CHUNK 1024
+#define LB_CHUNK 992
 #endif
 
 enum lb_algorithm {
@@ -59,34 +62,27 @@ struct lb_service {
 	__u16 table; /* slots of its Maglev table; 0: it has none */
 	__u8 algorithm; /* enum lb_algorithm */
 	__u8 flags; /* enum lb_flag, any of them */
-	__u8 pad[4];
+	__u32 total; /* of the backends, also those that only keep the flows that they have */
 	__u32 seed[LB_FEW]; /* a hash of each of the few: what flows rank them by */
 	struct lb_backend few[LB_FEW]; /* those that take new flows come first; zeros follow */
 };
 _Static_assert(sizeof(struct lb_service) == 24 + 24 * LB_FEW, "no hidden padding");
 
-/* Of a service of many: the backend in each slot, slots counted from 0. */
-struct lb_slot_key {
+/* Of a service of many: its backends by number, so many at a time. Those that take new flows come
+ * first, then those that only keep theirs; each of the two in order of address and port.
+ */
+struct lb_group_key {
 	__u64 service;
-	__u32 slot;
+	__u32 group;
 	__u32 pad;
 };
-_Static_assert(sizeof(struct lb_slot_key) == 16, "hashed as bytes: no hidden padding");
+_Static_assert(sizeof(struct lb_group_key) == 16, "hashed as bytes: no hidden padding");
 
-/* Of a service of many: the backends that keep the flows they have. */
-struct lb_member_key {
-	__u64 service;
-	struct plait_addr addr;
-	__be16 port;
-	__u8 pad[6];
-};
-_Static_assert(sizeof(struct lb_member_key) == 32, "hashed as bytes: no hidden padding");
-
-struct lb_member {
-	__u32 number; /* those that take new flows come first */
+struct lb_group {
+	struct lb_backend backend[LB_GROUP]; /* zeros follow the last one */
 };
 
-/* Of a service of many: the slots that hashes of flows lead to, so many at a time. */
+/* Of a service of many: the backends that hashes of flows lead to, so many at a time. */
 struct lb_maglev_key {
 	__u64 service;
 	__u32 chunk;
@@ -95,7 +91,7 @@ struct lb_maglev_key {
 _Static_assert(sizeof(struct lb_maglev_key) == 16, "hashed as bytes: no hidden padding");
 
 struct lb_maglev {
-	__u16 slot[LB_CHUNK];
+	__u16 number[LB_CHUNK];
 };
 
 /* Addresses that are asked for ports. */
@@ -134,17 +130,9 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct lb_slot_key);
-	__type(value, struct lb_backend);
-} lb_slots SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct lb_member_key);
-	__type(value, struct lb_member);
-} lb_members SEC(".maps");
+	__type(key, struct lb_group_key);
+	__type(value, struct lb_group);
+} lb_groups SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

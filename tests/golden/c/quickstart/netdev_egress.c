@@ -20,8 +20,9 @@ enum plait_reason {
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */
 };
 
-#define LB_CHUNK 1024
+#define LB_CHUNK 992
 #define LB_FEW 6
+#define LB_GROUP 48
 
 #include "plait.h"
 #include "lb_flow.h"

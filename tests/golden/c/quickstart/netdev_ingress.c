@@ -22,8 +22,9 @@ enum plait_reason {
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */
 };
 
-#define LB_CHUNK 1024
+#define LB_CHUNK 992
 #define LB_FEW 6
+#define LB_GROUP 48
 
 #include "plait.h"
 #include "lb.h"
@@ -49,7 +50,7 @@ static __always_inline int plait_stages_service(plait_ctx *ctx, struct plait_pkt
 	if (verdict == PLAIT_NEXT)
 #line 1 "lb/lb.h"
 		verdict = lb_from_wire(ctx, pkt, flow, &parts->lb_flow); /* service: lb */
-#line 53 "netdev_ingress.c"
+#line 54 "netdev_ingress.c"
 	return verdict;
 }
 
@@ -69,7 +70,7 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	if (verdict == PLAIT_NEXT)
 #line 1 "routing/routing.h"
 		verdict = routing_from_wire(ctx, pkt, flow); /* route: routing */
-#line 73 "netdev_ingress.c"
+#line 74 "netdev_ingress.c"
 	return verdict;
 }
 

@@ -21,8 +21,9 @@ enum plait_reason {
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */
 };
 
-#define LB_CHUNK 1024
+#define LB_CHUNK 992
 #define LB_FEW 6
+#define LB_GROUP 48
 
 #include "plait.h"
 #include "lb_flow.h"
@@ -63,7 +64,7 @@ static __always_inline int plait_stages_route(plait_ctx *ctx, struct plait_pkt *
 	if (verdict == PLAIT_NEXT)
 #line 1 "routing/routing.h"
 		verdict = routing_from_host(ctx, pkt, flow); /* route: routing */
-#line 67 "pod_ingress.c"
+#line 68 "pod_ingress.c"
 	return verdict;
 }
 

@@ -21,8 +21,9 @@ enum plait_reason {
 	PLAIT_REASON_ROUTING_NO_ROUTE = 0xefedb1ea, /* routing */
 };
 
-#define LB_CHUNK 1024
+#define LB_CHUNK 992
 #define LB_FEW 6
+#define LB_GROUP 48
 
 #include "plait.h"
 #include "plait_sock.h"
@@ -40,7 +41,7 @@ static __always_inline int plait_stages(plait_sock_ctx *ctx, struct plait_sock *
 	if (verdict == PLAIT_NEXT)
 #line 1 "lb/lb_sock.h"
 		verdict = lb_getpeername(ctx, sock); /* service: lb */
-#line 44 "sock_getpeername.c"
+#line 45 "sock_getpeername.c"
 	return verdict;
 }
 
