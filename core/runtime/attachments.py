@@ -91,12 +91,6 @@ class Place:
         )
 
 
-def _targets(program: str, anchors: Anchors) -> tuple[Device | Cgroup, ...]:
-    if program in _AT_CGROUP:
-        return (anchors.cgroup,) if anchors.cgroup else ()
-    return anchors.uplinks if _ON_DEVICES[program] in _AT_UPLINKS else anchors.pods
-
-
 def places(programs: Collection[str], anchors: Anchors) -> tuple[Place, ...]:
     """Every place that one of these programs belongs to, in the order in which they are attached.
 
@@ -191,6 +185,12 @@ def changes(
         *replaced,
         *(each for each in gone if each not in in_the_way),
     )
+
+
+def _targets(program: str, anchors: Anchors) -> tuple[Device | Cgroup, ...]:
+    if program in _AT_CGROUP:
+        return (anchors.cgroup,) if anchors.cgroup else ()
+    return anchors.uplinks if _ON_DEVICES[program] in _AT_UPLINKS else anchors.pods
 
 
 def _filter(place: Attachment) -> tuple[int, Direction] | None:

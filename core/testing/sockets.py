@@ -60,19 +60,13 @@ def _attached(programs: Mapping[str, int]) -> Iterator[Path]:
         raise SystemProblem("cgroup v2 is not mounted")
     name = f"plaittest-{uuid.uuid4().hex[:6]}"
     pins, path = BPFFS / name, mount / name
-    pins.mkdir(mode=0o700)
-    try:
+    with ExitStack() as undo:
+        pins.mkdir(mode=0o700)
+        undo.callback(pins.rmdir)
         cgroup = cgroups.create(path)
-        attached = []
-        try:
-            for place in places(programs, Anchors(cgroup=cgroup)):
-                attachment = place.attachment(pins, Mechanism.CGROUP)
-                links.attach(programs[place.program], attachment)
-                attached.append(attachment)
-            yield path
-        finally:
-            for each in attached:
-                links.detach(each)
-            cgroups.remove(path)
-    finally:
-        pins.rmdir()
+        undo.callback(cgroups.remove, path)
+        for place in places(programs, Anchors(cgroup=cgroup)):
+            attachment = place.attachment(pins, Mechanism.CGROUP)
+            links.attach(programs[place.program], attachment)
+            undo.callback(links.detach, attachment)
+        yield path
