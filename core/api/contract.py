@@ -109,6 +109,8 @@ class MapSpec:
 
     `reconciled` maps hold exactly the entries that handlers want; others belong to the datapath.
     `config_key` is the key that sizes it (`lb.capacity.services`): named when the map is full.
+    `grows_to` is the most entries that a reconciled map may have: one that is too small for what is
+    wanted is replaced by a larger one while traffic flows. None: it stays as it is.
     `migrate` turns an entry of the layout before into one of this layout, or None to drop it;
     without it, fields are carried over by name.
     """
@@ -117,6 +119,7 @@ class MapSpec:
     max_entries: int
     reconciled: bool = False
     config_key: str | None = None
+    grows_to: int | None = None
     on_reload: OnReload = OnReload.CARRY
     migrate: Callable[[Record, Record], tuple[Record, Record] | None] | None = field(
         default=None, compare=False

@@ -61,7 +61,11 @@ def describe(found: "Preview") -> Iterator[str]:
     if found.verifier_seconds is not None:
         yield f"  verified and loaded in {found.verifier_seconds * 1000:.0f} ms"
     yield from ("", "maps", *_columns(map(_map, found.maps)))
-    yield f"  {_mebibytes(found.bytes)} when they are full"
+    grown = f", {_mebibytes(found.bound_bytes)} when they have grown as far as they may"
+    yield (
+        f"  {_mebibytes(found.bytes)} when they are full"
+        f"{grown if found.bound_bytes > found.bytes else ''}"
+    )
     if found.places:
         yield from ("", "devices")
         yield from _columns(
@@ -105,9 +109,16 @@ def _map(each: "MapPreview") -> tuple[str, ...]:
         each.plugin or "",
         f"{each.entries:>8} entries" if each.entries is not None else "",
         f"{_mebibytes(each.bytes):>10}" if each.bytes is not None else "",
+        _growth(each),
         each.change,
         each.key or "",
     )
+
+
+def _growth(each: "MapPreview") -> str:
+    if each.bound is None or each.bound_bytes is None or each.bound == each.entries:
+        return ""
+    return f"up to {each.bound}: {_mebibytes(each.bound_bytes)}"
 
 
 def _mebibytes(count: int) -> str:

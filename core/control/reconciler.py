@@ -1,7 +1,7 @@
 """The reconciler: what handlers want of the kernel's maps, made so, and only where it differs."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from plait.core.api.contract import Handler
@@ -18,13 +18,15 @@ from plait.core.objects.model import Address, Key, Object
 class Outcome:
     """How many entries a sync wrote and removed, and every problem that stands after it.
 
-    `overflows` are those of the problems that a larger map would mend.
+    `overflows` are those of the problems that a larger map would mend. `wanted` has the number of
+    entries that each map is to have, whether they fit or not.
     """
 
     updated: int
     deleted: int
     problems: tuple[PlaitError, ...] = ()
     overflows: tuple[PlaitError, ...] = ()
+    wanted: Mapping[str, int] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -95,6 +97,7 @@ class Reconciler:
                 *overflows,
             ),
             overflows=overflows,
+            wanted={name: ledger.counts[index] for index, name in enumerate(self._maps)},
         )
 
     def _read_maps(self) -> dict[bytes, bytes]:
@@ -167,5 +170,6 @@ class Reconciler:
                 yield PlaitError(
                     f"map {name} is full: no room for {first or scopes[0].name}{others}",
                     at=first.at if first else None,
+                    expected=f"it may have {target.bound:,} entries at most",
                     hint=target.config_key and f"raise {target.config_key}",
                 )

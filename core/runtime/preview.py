@@ -13,11 +13,12 @@ from typing import Self
 from plait.codegen.object import MapDefinition
 from plait.core.config.data import Data, config_data, config_of, object_folders
 from plait.core.config.load import load_config
+from plait.core.config.model import Config
 from plait.core.kernel import libbpf
 from plait.core.kernel.features import probe
 from plait.core.kernel.info import ProgramInfo
 from plait.core.kernel.links import Attachment, Mechanism
-from plait.core.kernel.maps import ARRAYS, PER_CPU, MapType
+from plait.core.kernel.mapmemory import full_bytes
 from plait.core.kernel.pins import Paths
 from plait.core.objects.store import Store
 from plait.core.pipeline import Prepared, plan_config, prepare
@@ -26,6 +27,7 @@ from plait.core.plan.model import HookPlan, MapPlan, Plan
 from plait.core.plugins import Plugins
 from plait.core.runtime import attachments
 from plait.core.runtime.attachments import Place, places
+from plait.core.runtime.capacity import as_grown
 from plait.core.runtime.datapath import Devices, is_current, mechanism_of, unchanged
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
@@ -52,8 +54,6 @@ from plait.core.runtime.staging import (
 )
 from plait.core.runtime.state import State
 
-_ENTRY_OVERHEAD = 64  # bytes that the kernel keeps beside a hash map's key and value, about
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
@@ -78,6 +78,16 @@ class Running:
         finally:
             generation.close()
 
+    def prepare(
+        self, config: Config, plugins: Plugins, kernel: Mapping[str, bool], cache: Path
+    ) -> Prepared:
+        """A config, on maps of the sizes that they have grown to."""
+        plan = plan_config(config, plugins, kernel)
+        before = self.state.map_sizes if self.state else {}
+        return prepare(
+            as_grown(plan, before, self.generation.maps if self.generation else {}), cache
+        )
+
     def takeover(self, prepared: Prepared) -> Takeover:
         """What becomes of programs and maps."""
         same = unchanged(prepared, self.state)
@@ -98,11 +108,11 @@ def preview(path: Path, paths: Paths, plugins: Plugins, *, load: bool) -> Previe
     links = LinkTable()
     links.refresh()
     links.check(config)
-    prepared = prepare(plan_config(config, plugins, probe()), paths.cache)
     store = Store()
     store.replace(SOURCE, file_source(config, paths, plugins).scan().objects)
     devices = links.wanted(config, store.values())
     with Running.of(paths) as running:
+        prepared = running.prepare(config, plugins, probe(), paths.cache)
         return _compare(prepared, running, devices, paths, plugins, load=load)
 
 
@@ -139,6 +149,7 @@ def _compare(
         programs=tuple(_programs(prepared, running, taken, info)),
         maps=maps,
         bytes=sum(each.bytes or 0 for each in maps),
+        bound_bytes=sum(each.bound_bytes or 0 for each in maps),
         places=where,
         sysctls=() if running.is_current(prepared) else _sysctls(plan, paths),
         keys=keys,
@@ -174,7 +185,7 @@ def _keys(
     def alone(data: Data) -> Effect | None:
         objects = tuple(map(Path, state.objects))
         config = replace(config_of(data, plugins.features()), objects=objects)
-        mixed = prepare(plan_config(config, plugins, plan.kernel), paths.cache)
+        mixed = running.prepare(config, plugins, plan.kernel, paths.cache)
         return _effect(mixed, running, running.takeover(mixed), live=True)
 
     changed = key_changes(dict(state.settings), config_data(plan.config), alone)
@@ -246,8 +257,10 @@ def _map(each: MapPlan, definition: MapDefinition, change: MapChange) -> MapPrev
         name=each.spec.name,
         change=change,
         plugin=each.plugin,
-        entries=each.spec.max_entries,
-        bytes=_full_bytes(definition, each.spec.max_entries),
+        entries=each.entries,
+        bytes=_full_bytes(definition, each.entries),
+        bound=each.bound,
+        bound_bytes=_full_bytes(definition, each.bound),
         key=each.spec.config_key,
     )
 
@@ -293,10 +306,11 @@ def _load(
 
 
 def _full_bytes(definition: MapDefinition, max_entries: int) -> int:
-    key, value = (-(-size // 8) * 8 for size in (definition.key_size, definition.value_size))
-    if definition.map_type == MapType.RINGBUF:
-        return max_entries
-    if definition.map_type in PER_CPU:
-        value *= libbpf.possible_cpus()
-    overhead = 0 if definition.map_type in ARRAYS else key + _ENTRY_OVERHEAD
-    return max_entries * (value + overhead)
+    return full_bytes(
+        map_type=definition.map_type,
+        key_size=definition.key_size,
+        value_size=definition.value_size,
+        max_entries=max_entries,
+        flags=definition.flags,
+        cpus=libbpf.possible_cpus(),
+    )

@@ -57,7 +57,8 @@ class ProgramPreview:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapPreview:
     """A map, by whom it is and what becomes of it. `bytes` is what it takes when it is full, about;
-    `key` the setting that sizes it. Of a map that goes only the name is known.
+    `bound` the entries that it may grow to, `bound_bytes` what these would take; `key` the setting
+    that sizes it. Of a map that goes only the name is known.
     """
 
     name: str
@@ -65,6 +66,8 @@ class MapPreview:
     plugin: str | None = None
     entries: int | None = None
     bytes: int | None = None
+    bound: int | None = None
+    bound_bytes: int | None = None
     key: str | None = None
 
 
@@ -104,6 +107,7 @@ class Preview:
     programs: tuple[ProgramPreview, ...]
     maps: tuple[MapPreview, ...]
     bytes: int
+    bound_bytes: int
     places: tuple[PlacePreview, ...]
     sysctls: tuple[SysctlPreview, ...]
     keys: tuple[KeyChange, ...]

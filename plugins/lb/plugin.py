@@ -59,13 +59,20 @@ def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
     """In the order of their use: a service is there when all that it leads to is."""
     services, backends = lb.capacity.services, lb.capacity.backends
     tables = services if lb.algorithm is Algorithm.MAGLEV else 1
+    growth = lb.capacity.growth
     return (
-        _map("lb_slots", backends, "lb.capacity.backends"),
-        _map("lb_members", backends, "lb.capacity.backends"),
-        _map("lb_maglev", tables, "lb.capacity.services"),
-        _map("lb_services", services, "lb.capacity.services"),
+        _map("lb_slots", backends, growth, "lb.capacity.backends"),
+        _map("lb_members", backends, growth, "lb.capacity.backends"),
+        _map("lb_maglev", tables, growth, "lb.capacity.services"),
+        _map("lb_services", services, growth, "lb.capacity.services"),
     )
 
 
-def _map(name: str, max_entries: int, config_key: str) -> MapSpec:
-    return MapSpec(name=name, max_entries=max_entries, reconciled=True, config_key=config_key)
+def _map(name: str, max_entries: int, growth: int, config_key: str) -> MapSpec:
+    return MapSpec(
+        name=name,
+        max_entries=max_entries,
+        grows_to=max_entries * growth,
+        reconciled=True,
+        config_key=config_key,
+    )

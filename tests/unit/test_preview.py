@@ -22,13 +22,15 @@ from plait.core.runtime.preview_model import (
 JSON_PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 
 STEP = StepPreview(stage="service", function="lb_one", plugin="lb", header="lb.h", line=12)
-SERVICES = MapPreview(
-    name="lb_services",
+SLOTS = MapPreview(
+    name="lb_slots",
     change="migrated",
     plugin="lb",
     entries=1000,
     bytes=3 * 2**20,
-    key="lb.capacity.services",
+    bound=4000,
+    bound_bytes=12 * 2**20,
+    key="lb.capacity.backends",
 )
 PREVIEW = Preview(
     node="a",
@@ -40,8 +42,9 @@ PREVIEW = Preview(
         ProgramPreview(name="pod_egress", change=Change.SWAPPED, instructions=81, walked=164),
         ProgramPreview(name="pod_ingress", change=Change.GONE),
     ),
-    maps=(SERVICES, MapPreview(name="nat_ports", change=Change.GONE)),
+    maps=(SLOTS, MapPreview(name="nat_ports", change=Change.GONE)),
     bytes=3 * 2**20,
+    bound_bytes=12 * 2**20,
     places=(
         PlacePreview(device="eth0", hook="pod_egress", mechanism="tcx", change=Change.SWAPPED),
     ),
@@ -73,9 +76,9 @@ programs
   verified and loaded in 250 ms
 
 maps
-  lb_services  lb      1000 entries     3.0 MiB  migrated  lb.capacity.services
-  nat_ports                                      gone
-  3.0 MiB when they are full
+  lb_slots   lb      1000 entries     3.0 MiB  up to 4000: 12.0 MiB  migrated  lb.capacity.backends
+  nat_ports                                                          gone
+  3.0 MiB when they are full, 12.0 MiB when they have grown as far as they may
 
 devices
   eth0  pod_egress  tcx  swapped

@@ -28,6 +28,7 @@ class DictMap:
         self.capacity = capacity
         self.entries: dict[bytes, bytes] = {}
         self.config_key = f"test.capacity.{name}"
+        self.bound = capacity
 
     def encode_key(self, record: Record) -> bytes:
         return str(record["name"]).encode()
@@ -139,7 +140,7 @@ def test_wanted_entries_are_written() -> None:
     outcome = bench.put(thing("a"), thing("b", value="2"))
 
     assert bench.entries == {"a": "1", "b": "2"}
-    assert outcome == Outcome(updated=4, deleted=0)
+    assert (outcome.updated, outcome.deleted, outcome.problems) == (4, 0, ())
 
 
 def test_updates_come_in_the_order_of_use_and_removals_after_them_in_reverse() -> None:
@@ -163,7 +164,7 @@ def test_what_did_not_change_is_not_written() -> None:
     outcome = bench.put(thing("a"), thing("b", value="2"))
 
     assert bench.log == [("update", "used", (b"b",)), ("update", "user", (b"b",))]
-    assert outcome == Outcome(updated=2, deleted=0)
+    assert (outcome.updated, outcome.deleted, outcome.problems) == (2, 0, ())
 
 
 def test_only_scopes_that_changed_are_asked() -> None:
@@ -257,7 +258,7 @@ def test_a_start_adopts_what_the_maps_hold() -> None:
     outcome = bench.put(thing("same"), thing("other", value="2"), thing("new"))
 
     assert bench.entries == {"same": "1", "other": "2", "new": "1"}
-    assert outcome == Outcome(updated=4, deleted=2)
+    assert (outcome.updated, outcome.deleted, outcome.problems) == (4, 2, ())
 
 
 def test_a_start_leaves_the_unknown_alone_while_objects_are_missing() -> None:
@@ -389,7 +390,38 @@ def test_a_full_map_is_told_with_the_key_that_sizes_it_and_the_rest_proceeds() -
     assert bench.user.entries.keys() == {b"a", b"b"}
     (problem,) = outcome.problems
     assert problem.what == "map used is full: no room for Thing default/c and 1 more"
+    assert problem.expected == "it may have 2 entries at most"
     assert problem.hint == "raise test.capacity.used"
+
+
+def test_how_many_entries_are_wanted_is_told_whether_they_fit_or_not() -> None:
+    bench = Bench(capacity=2)
+    bench.put(thing("a"), thing("b"))
+    bench.start()
+
+    wanted = [
+        bench.put(*state).wanted["used"]
+        for state in (
+            [thing("a"), thing("b")],  # adopted
+            [thing("a"), thing("b"), thing("c", "c1", "c2")],
+            [thing("a"), thing("b", "a"), thing("c", "a")],  # one entry, three who want it
+            [thing("b", "a")],
+            [],
+        )
+    ]
+
+    assert wanted == [2, 4, 1, 1, 0]
+
+
+def test_what_nobody_wants_counts_while_it_is_there() -> None:
+    bench = Bench()
+    bench.put(thing("a"), thing("b"))
+    bench.start()
+
+    missing = bench.put(thing("a"), complete=False)
+    complete = bench.put(thing("a"), thing("c"))
+
+    assert (missing.wanted["used"], complete.wanted["used"]) == (2, 2)
 
 
 def test_what_does_not_fit_is_not_referred_to() -> None:
@@ -506,4 +538,4 @@ def test_an_empty_key_set_changes_nothing() -> None:
 
     outcome = bench.reconciler.sync(bench.store, no_keys)
 
-    assert outcome == Outcome(updated=0, deleted=0)
+    assert (outcome.updated, outcome.deleted, outcome.problems) == (0, 0, ())

@@ -1,0 +1,181 @@
+"""Maps that are full grow under traffic; at their bound, what is new is refused by name."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plait.core.lab.lab import Lab
+from plait.core.lab.running import serve, start
+from plait.core.lab.traffic.connect import Connected
+from plait.core.runtime.reading import running
+from support.nodes import Node, quickstart, service
+from support.traffic import unharmed_traffic
+
+SERVICE = "10.96.0.10:80"
+ALGORITHM = "algorithm: maglev"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with quickstart("e2e-growth") as lab:
+        for name in ("web-1", "web-2", "web-3", "client"):
+            serve(lab, name)
+        yield lab
+
+
+@pytest.fixture
+def node(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
+    """Room for four entries of services, which the quickstart's has, and for 16 by growth."""
+    node = Node.make(lab, tmp_path, cache)
+    text = node.config.read_text()
+    node.config.write_text(text.replace(ALGORITHM, f"{ALGORITHM}, capacity: {{services: 4}}"))
+    yield node
+    node.detach()
+
+
+def test_a_full_map_grows_under_traffic(node: Node) -> None:
+    node.start()
+
+    with unharmed_traffic(node.lab):
+        status = node.write("more.yaml", services(1, 2))
+
+    assert (status.problems, status.error) == ([], None)
+    assert _room(node) == 12
+    assert _connects(node, "10.96.1.2:80")
+    assert "grown after" in node.log
+    assert "is full" not in node.log
+
+
+def test_at_the_bound_what_is_new_is_refused_by_name_and_the_rest_is_served(node: Node) -> None:
+    node.start()
+    node.write("more.yaml", services(*range(1, 7)))
+
+    with unharmed_traffic(node.lab):
+        node.write("zoo.yaml", service("zoo", ips=("10.96.0.99",), backends=("10.244.1.11",)))
+
+    (problem,) = node.status().problems
+    assert "zoo.yaml:1:1: map lb_services is full: no room for Service default/zoo" in problem
+    assert "it may have 16 entries at most" in problem
+    assert "raise lb.capacity.services" in problem
+    assert _room(node) == 16
+    assert _connects(node, "10.96.1.6:80")
+    assert not _connects(node, "10.96.0.99:80")
+    assert node.write("more.yaml", services(1)).problems == []
+    assert _connects(node, "10.96.0.99:80")
+
+
+def test_a_grown_map_stays_as_it_is_when_the_agent_is_killed_or_something_else_edited(
+    node: Node,
+) -> None:
+    node.start()
+    node.write("more.yaml", services(1, 2))
+    before = node.kernel_ids()
+
+    with unharmed_traffic(node.lab):
+        node.kill()
+        node.start()
+        after = node.kernel_ids()
+        edited = node.edit(ALGORITHM, "algorithm: random")
+
+    assert after == before
+    assert edited.error is None
+    assert _room(node) == 12
+
+
+def test_a_capacity_that_is_edited_takes_the_place_of_a_grown_one(node: Node) -> None:
+    node.start()
+    node.write("more.yaml", services(1, 2))
+
+    with unharmed_traffic(node.lab):
+        sizes = []
+        for before, after in (("4", "5"), ("5", "100"), ("100", "4, growth: 1")):
+            said = node.edit(f"services: {before}", f"services: {after}")
+            sizes.append(_room(node))
+
+    assert sizes == [12, 100, 100]
+    assert said.error is not None
+    assert "map lb_services is full: no room for Service default/web" in said.error
+
+
+def test_a_first_apply_makes_maps_that_are_large_enough(node: Node) -> None:
+    (node.objects / "more.yaml").write_text(services(1, 2, 3))
+
+    applied = node.apply()
+
+    assert (applied["generation"], applied["problems"]) == (1, [])
+    assert _room(node) == 15
+    assert _connects(node, "10.96.1.3:80")
+
+
+def test_apply_without_an_agent_grows_what_runs(node: Node) -> None:
+    node.apply()
+    (node.objects / "more.yaml").write_text(services(1, 2))
+
+    with unharmed_traffic(node.lab):
+        applied = node.apply()
+
+    assert applied["problems"] == []
+    assert _room(node) == 12
+
+
+def test_a_rollback_leads_past_growth_and_takes_no_service_away(node: Node) -> None:
+    node.start()
+    node.edit(ALGORITHM, "algorithm: random")
+    node.write("more.yaml", services(1, 2))
+
+    with unharmed_traffic(node.lab):
+        done = node.plait("rollback")
+
+    assert done.returncode == 0, done.stderr
+    assert node.settled().problems == []
+    assert node.status().held
+    assert _room(node) == 12
+    assert _connects(node, "10.96.1.2:80")
+    again = node.plait("rollback")
+    assert again.returncode == 0, again.stderr
+    assert _room(node) == 12
+
+
+def test_a_grown_map_is_planned_as_it_runs(node: Node) -> None:
+    node.start()
+    node.write("more.yaml", services(1, 2))
+
+    plan = json.loads(node.plait("plan", "--json", "-c", str(node.config)).stdout)
+
+    (planned,) = (each for each in plan["maps"] if each["name"] == "lb_services")
+    assert plan["effect"] is None
+    assert (planned["change"], planned["entries"], planned["bound"]) == ("carried", 12, 16)
+
+
+def test_a_map_that_is_nearly_full_is_warned_of(node: Node) -> None:
+    node.start()
+    node.edit("services: 4", "services: 10")
+    warning = "map lb_services is 80 % full (8 of 10, and it may grow to 40)"
+    assert node.status().warnings == []
+
+    node.write("more.yaml", services(1, 2))
+
+    shown = node.plait("status")
+    assert f"{warning}: raise lb.capacity.services" in shown.stdout
+    assert "lb_services: 8 of 10 entries (80 %)" in shown.stdout
+    assert node.log.count(warning) == 1
+
+
+def services(*numbers: int) -> str:
+    """So many services with two entries each."""
+    return "---\n".join(
+        service(f"s{number}", ips=(f"10.96.1.{number}",), backends=("10.244.1.11",))
+        for number in numbers
+    )
+
+
+def _room(node: Node) -> int:
+    with running(node.paths) as generation:
+        return generation.maps["lb_services"].info.max_entries
+
+
+def _connects(node: Node, target: str) -> bool:
+    short = start(node.lab, "client", Connected, target, "--seconds", "0.2", "--timeout", "0.2")
+    return short.result().connects > 0
