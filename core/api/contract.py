@@ -218,6 +218,43 @@ class Handler:
     wanted: Callable[[str, Sequence[Object]], Iterable[Entry | PlaitError]]
 
 
+class MetricKind(StrEnum):
+    """How a metric moves."""
+
+    COUNTER = "counter"
+    """Only up, until the map that it is read from starts anew."""
+    GAUGE = "gauge"
+    """Up and down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The value of a metric for these values of its labels."""
+
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+EntriesByMap = Mapping[str, Iterable[tuple[Record, Record]]]
+"""Entries by the name of their map, read when they are asked for; those of a per-CPU map come once
+for each CPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """What a plugin tells Prometheus of its maps, read whenever somebody asks (`plait metrics`).
+
+    `name` is `plait_PLUGIN_...` and ends in its unit, that of a counter in `_total`. Each sample
+    has a value for each of the `labels`: keep their combinations few.
+    """
+
+    name: str
+    help: str
+    kind: MetricKind
+    samples: Callable[[EntriesByMap], Iterable[Sample]]
+    labels: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """A key under `features:` and the frozen dataclass (see `setting`) that its value becomes."""

@@ -115,8 +115,13 @@ class OldSettings:
 
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file so that no reader ever sees half of it."""
+    write_text(path, json.dumps(content, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that no reader ever sees half of it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

@@ -163,6 +163,36 @@ def test_a_map_that_is_nearly_full_is_warned_of(node: Node) -> None:
     assert node.log.count(warning) == 1
 
 
+def test_the_use_of_maps_is_told_with_and_without_an_agent(node: Node, tmp_path: Path) -> None:
+    node.apply()
+    file = tmp_path / "plait.prom"
+
+    alone = node.plait("metrics")
+    node.start()
+    node.wait_for(lambda: "plait_flow4" in str(node.status().maps))
+    followed = node.plait("metrics", "--write", str(file))
+
+    assert (alone.returncode, followed.returncode, followed.stdout) == (0, 0, "")
+    for text, up in ((alone.stdout, 0), (file.read_text(), 1)):
+        assert f"plait_agent_up {up}.0" in text
+        assert 'plait_map_entries{map="lb_services"} 4.0' in text
+        assert 'plait_map_capacity_entries{map="lb_services"} 4.0' in text
+        assert 'plait_map_bound_entries{map="lb_services"} 16.0' in text
+        assert 'plait_map_capacity_entries{map="plait_flow6"} 262144.0' in text
+        assert 'plait_attached_programs{device="eth0",hook="netdev_ingress"' in text
+    status = json.loads(node.plait("status", "--json").stdout)
+    (services,) = (each for each in status["maps"] if each["name"] == "lb_services")
+    assert services == {
+        "name": "lb_services",
+        "key": "lb.capacity.services",
+        "entries": 4,
+        "capacity": 4,
+        "percent": 100,
+        "bound": 16,
+    }
+    assert any(each.startswith("map lb_services is 100 % full") for each in status["warnings"])
+
+
 def services(*numbers: int) -> str:
     """So many services with two entries each."""
     return "---\n".join(
