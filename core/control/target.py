@@ -14,6 +14,10 @@ class MapTarget(Protocol):
         """The config key that sizes the map, named when the map is full."""
 
     @property
+    def capacity(self) -> int:
+        """How many entries the map has room for."""
+
+    @property
     def bound(self) -> int:
         """The most entries that the map may ever have room for."""
 

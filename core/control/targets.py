@@ -23,6 +23,10 @@ class KernelTarget:
         return self.planned.spec.config_key
 
     @property
+    def capacity(self) -> int:
+        return self.map.info.max_entries
+
+    @property
     def bound(self) -> int:
         return self.planned.bound
 

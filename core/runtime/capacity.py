@@ -31,14 +31,13 @@ class MapUse:
 
     @classmethod
     def of(cls, name: str, size: MapSize, entries: int) -> Self:
-        """The use of a map that is to have so many entries, whether they fit or not."""
-        fit = min(entries, size.entries)
+        """The use of a map of this size that has so many entries."""
         return cls(
             name=name,
             key=size.key,
-            entries=fit,
+            entries=entries,
             capacity=size.entries,
-            percent=100 * fit // size.entries,
+            percent=100 * entries // size.entries,
             bound=size.bound,
         )
 

@@ -87,6 +87,7 @@ class Node:
         self._reconciler: Reconciler | None = None
         self._outcome = Outcome(updated=0, deleted=0)
         self._grown = grown
+        self._last: Collection[tuple[str, str]] = ()
         self._stuck: PlaitError | None = None
         self._grow_again = 0.0
 
@@ -111,7 +112,7 @@ class Node:
         of which the live entries are given.
         """
         planned = sizes(self._plan) if self._plan else {}
-        entries = {**self._outcome.wanted, **flow_tables}
+        entries = {**self._outcome.entries, **flow_tables}
         return tuple(
             MapUse.of(name, size, entries[name])
             for name, size in planned.items()
@@ -270,6 +271,7 @@ class Node:
         plan = kept(plan_config(config, self._plugins, self._kernel), state.map_sizes)
         devices = self.links.wanted(config, self.store.values())
         fill = partial(self._fill, config, plan, self.store.keys())
+        self._last = self._outcome.refused
         try:
             try:
                 self.datapath.rollback(state, plan, devices, fill)
@@ -324,6 +326,7 @@ class Node:
         """
         devices = self.links.wanted(config, self.store.values())
         fitted = self.datapath.generation is not None and not self._outcome.overflows
+        self._last = self._outcome.refused
         while True:
             fill = partial(self._fill, config, prepared.plan, changed, fitted=fitted)
             try:
@@ -399,6 +402,7 @@ class Node:
             targets,
             bump=revisions.bump,
             bump_all=revisions.bump_all,
+            last=self._last,
         )
 
     def _take(self, snapshot: Snapshot) -> frozenset[Key]:

@@ -95,10 +95,6 @@ def test_a_map_that_is_nearly_full_as_it_is_told() -> None:
     )
 
 
-def test_more_than_fits_is_not_in_use() -> None:
-    assert (use(10_001).entries, use(10_001).percent) == (10_000, 100)
-
-
 @pytest.mark.parametrize(
     ("entries", "first", "again"),
     [(7999, False, True), (8000, True, True), (7500, False, True), (7499, False, False)],

@@ -1,6 +1,6 @@
 """The reconciler, on maps that are dicts: what it writes, in which order, and what it tells."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -111,13 +111,14 @@ class Bench:
         self.store = Store()
         self.start()
 
-    def start(self) -> None:
+    def start(self, last: Collection[tuple[str, str]] = ()) -> None:
         """As an agent does: with nothing in mind, and the maps as they are."""
         self.reconciler = Reconciler(
             (HANDLER,),
             {"used": self.used, "user": self.user},
             bump=self.bumps.append,
             bump_all=self._bump_all,
+            last=last,
         )
 
     def _bump_all(self) -> None:
@@ -432,6 +433,111 @@ def test_what_does_not_fit_is_not_referred_to() -> None:
     assert bench.user.entries.keys() == {b"a"}
 
 
+def test_what_does_not_fit_takes_no_room() -> None:
+    bench = Bench(capacity=3)
+
+    bench.put(thing("a"), thing("b", "b1", "b2", "b3"), thing("c"))
+
+    assert bench.entries == {"a": "1", "c": "1"}
+
+
+def test_an_object_that_grew_beyond_what_fits_is_served_as_it_was() -> None:
+    bench = Bench(capacity=3)
+    bench.put(thing("a"), thing("b", "b1", "b2"))
+
+    outcome = bench.put(thing("a"), thing("b", "b2", "b3", "b4", value="2"))
+
+    assert bench.entries == {"a": "1", "b1": "1", "b2": "1"}
+    assert bench.user.entries == bench.used.entries
+    assert (bench.log, bench.bumps) == ([], [])
+    assert [each.what for each in outcome.problems] == [
+        "map used is full: no room for Thing default/b"
+    ]
+
+
+def test_an_object_in_a_full_map_changes_while_others_are_refused() -> None:
+    bench = Bench(capacity=2)
+    bench.put(thing("b", "b1", "b2"), thing("c"))
+
+    outcome = bench.put(thing("b", "b2", "b3", value="2"), thing("c"))
+
+    assert bench.entries == {"b2": "2", "b3": "2"}
+    assert bench.user.entries == bench.used.entries
+    assert [each.what for each in outcome.problems] == [
+        "map used is full: no room for Thing default/c"
+    ]
+
+
+def test_room_that_is_made_is_used_at_once_whatever_the_names() -> None:
+    bench = Bench(capacity=3)
+    bench.put(thing("x", "x1"), thing("y", "y1", "y2"))
+
+    outcome = bench.put(thing("x", "x1", "x2"), thing("y", "y1"))
+
+    assert bench.entries == {"x1": "1", "x2": "1", "y1": "1"}
+    assert outcome.problems == ()
+
+
+def test_who_is_served_comes_before_who_is_new() -> None:
+    bench = Bench(capacity=3)
+    bench.put(thing("y", "y1", "y2"))
+
+    outcome = bench.put(thing("a"), thing("y", "y1", "y2", "y3"))
+
+    assert bench.entries == {"y1": "1", "y2": "1", "y3": "1"}
+    assert outcome.refused == {("things", "a")}
+
+
+def test_room_that_was_made_while_no_agent_ran_is_used_at_once() -> None:
+    bench = Bench(capacity=2)
+    bench.put(thing("a"), thing("b"))
+    bench.start()
+
+    outcome = bench.put(thing("a"), thing("c"))
+
+    assert bench.entries == {"a": "1", "c": "1"}
+    assert outcome.problems == ()
+
+
+def test_a_start_takes_no_room_from_those_that_are_served() -> None:
+    bench = Bench(capacity=2)
+    bench.put(thing("x"), thing("y"))
+    bench.start()
+
+    bench.put(thing("a"), thing("x"), thing("y"))
+
+    assert bench.entries == {"x": "1", "y": "1"}
+
+
+def test_an_object_that_grew_beyond_what_fits_is_served_as_it_was_after_a_start() -> None:
+    bench = Bench(capacity=3)
+    bench.put(thing("a"), thing("b", "b1", "b2"))
+    bench.start()
+    grown = thing("b", "b2", "b3", "b4", value="2")
+
+    bench.put(thing("a"), grown)
+    before = bench.entries
+    bench.put(grown)
+
+    assert before == {"a": "1", "b1": "1", "b2": "1"}
+    assert bench.entries == {"b2": "2", "b3": "2", "b4": "2"}
+
+
+def test_who_was_refused_makes_way_for_others_in_new_maps() -> None:
+    bench = Bench(capacity=2)
+    things = (thing("a"), thing("x"), thing("y"))
+    bench.put(*things[1:])
+    refused = bench.put(*things).refused
+    bench.used.entries.clear()
+    bench.user.entries.clear()
+
+    bench.start(refused)
+    bench.put(*things)
+
+    assert refused == {("things", "a")}
+    assert bench.entries == {"x": "1", "y": "1"}
+
+
 def test_what_did_not_fit_is_written_when_there_is_room() -> None:
     bench = Bench(capacity=2)
     bench.put(thing("a"), thing("b", "b1", "b2"))
@@ -503,6 +609,26 @@ def test_every_entry_that_changed_is_bumped(states: list[list[Thing]]) -> None:
             if before.get(name) != bench.entries.get(name)
         }
         assert {address_of(name) for name in names} <= frozenset().union(*bench.bumps)
+
+
+@given(STATES, st.integers(min_value=1, max_value=4), st.booleans())
+def test_in_a_full_map_each_is_served_as_it_is_or_as_it_was(
+    states: list[list[Thing]], capacity: int, restarts: bool
+) -> None:
+    bench = Bench(capacity)
+    for state in states:
+        before = bench.entries
+        outcome = bench.put(*state)
+        if restarts:
+            bench.start()
+
+        assert len(bench.used.entries) <= capacity
+        assert outcome.wanted["used"] >= outcome.entries["used"] == len(bench.used.entries)
+        assert bench.user.entries.keys() == bench.used.entries.keys()
+        refused = {scope for _, scope in outcome.refused}
+        wanted = {name for each in state for name in each.names}
+        fitting = {name for each in state for name in each.names if each.group not in refused}
+        assert fitting <= bench.entries.keys() <= wanted | before.keys()
 
 
 @given(STATES, st.integers(min_value=1, max_value=4))
