@@ -1,20 +1,30 @@
 """Maps that are full grow under traffic; at their bound, what is new is refused by name."""
 
 import json
+import random
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from plait.core.api import Hook
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.connect import Connected
 from plait.core.runtime.reading import running
-from support.nodes import Node, quickstart, service
+from support.nodes import Node, quickstart, rewrite, service
 from support.traffic import unharmed_traffic
 
 SERVICE = "10.96.0.10:80"
 ALGORITHM = "algorithm: maglev"
+ENDPOINT = """\
+apiVersion: plait/v1
+kind: Endpoint
+metadata: {name: more}
+spec: {interface: more0, mac: "02:00:00:00:00:50", addresses: [10.244.1.50]}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +56,25 @@ def test_a_full_map_grows_under_traffic(node: Node) -> None:
     assert _connects(node, "10.96.1.2:80")
     assert "grown after" in node.log
     assert "is full" not in node.log
+
+
+def test_the_map_of_all_programs_grows_under_traffic(node: Node) -> None:
+    text = node.config.read_text()
+    node.config.write_text(text.replace("node:\n", "node:\n  capacity: {endpoints: 6}\n"))
+    node.start()
+    before = node.kernel_ids()[0]
+
+    node.lab.run("node-a", "ip", "link", "add", "more0", "type", "veth", "peer", "more1")
+    try:
+        with unharmed_traffic(node.lab):
+            status = node.write("more.yaml", ENDPOINT)
+    finally:
+        node.lab.run("node-a", "ip", "link", "del", "more0")
+
+    after = node.kernel_ids()[0]
+    assert status.problems == []
+    assert _room(node, "plait_endpoints") == 12
+    assert all(after[hook.value] != before[hook.value] for hook in Hook)
 
 
 def test_at_the_bound_what_is_new_is_refused_by_name_and_the_rest_is_served(node: Node) -> None:
@@ -82,6 +111,42 @@ def test_a_grown_map_stays_as_it_is_when_the_agent_is_killed_or_something_else_e
     assert after == before
     assert edited.error is None
     assert _room(node) == 12
+
+
+def test_an_agent_that_is_killed_while_a_map_grows_is_made_up_for(node: Node) -> None:
+    node.start()
+    dice = random.Random()
+
+    with unharmed_traffic(node.lab):
+        for numbers in ((1, 2), (1, 2, 3, 4, 5, 6)):
+            rewrite(node.objects / "more.yaml", services(*numbers))
+            time.sleep(dice.uniform(0.0, 0.4))
+            node.kill()
+            node.start()
+
+    assert _connects(node, "10.96.1.6:80")
+    assert _room(node) == 16
+    assert len(list(node.paths.pins.glob("gen-*"))) == 1
+
+
+def test_a_map_that_cannot_grow_is_told_of_and_what_fits_is_served(
+    node: Node, tmp_path: Path
+) -> None:
+    node.apply()
+    node.cache = shutil.copytree(node.cache, tmp_path / "cache")
+    node.environment = {"PLAIT_CLANG": "/nonexistent"}
+    node.start()
+    node.cache.rename(tmp_path / "gone")
+
+    with unharmed_traffic(node.lab):
+        failed = node.write("more.yaml", services(1))
+    (tmp_path / "gone").rename(node.cache)
+    mended = node.edit("services: 4", "services: 4, growth: 5")
+
+    assert any("lb_services cannot grow: " in each for each in failed.problems)
+    assert any("no room for Service default/s1" in each for each in failed.problems)
+    assert _room(node) == 9
+    assert mended.problems == []
 
 
 def test_a_capacity_that_is_edited_takes_the_place_of_a_grown_one(node: Node) -> None:
@@ -201,9 +266,9 @@ def services(*numbers: int) -> str:
     )
 
 
-def _room(node: Node) -> int:
+def _room(node: Node, name: str = "lb_services") -> int:
     with running(node.paths) as generation:
-        return generation.maps["lb_services"].info.max_entries
+        return generation.maps[name].info.max_entries
 
 
 def _connects(node: Node, target: str) -> bool:

@@ -5,8 +5,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from plait.core.cli.plan import describe
 from plait.core.plan.diff import Effect, KeyChange
+from plait.core.plan.growth import MapSize
+from plait.core.runtime.agent import Status
+from plait.core.runtime.capacity import MapUse
 from plait.core.runtime.preview_model import (
     Change,
     HookPreview,
@@ -18,6 +23,8 @@ from plait.core.runtime.preview_model import (
     StepPreview,
     SysctlPreview,
 )
+from plait.core.runtime.state import State
+from plait.core.runtime.status import AttachedPlace, InstanceStatus
 
 JSON_PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 
@@ -92,10 +99,36 @@ against generation 3, which runs: map migration
     )
 
 
-def test_every_key_of_the_json_is_documented_and_no_other() -> None:
-    documented = re.findall(r"^\| `([^`]+)` \|", JSON_PAGE.read_text(), re.MULTILINE)
+STATUS = InstanceStatus(
+    state=State(generation=3),
+    agent=Status(pid=1, config="", started=0.0, problems=["one"], warnings=["another"]),
+    places=(
+        AttachedPlace(device="eth0", hook="netdev_ingress", mechanism="tcx", others=("other",)),
+    ),
+    drops={"REASON": 12},
+    maps=(
+        MapUse.of("lb_slots", MapSize(declared=1, entries=2, bound=4, key="lb.capacity.slots"), 1),
+    ),
+)
 
-    assert documented == list(dict.fromkeys(_paths(json.loads(json.dumps(PREVIEW.plain())))))
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        ("plan", PREVIEW.plain()),
+        ("status", STATUS.plain() | {"state": "its own", "agent": "its own"}),
+    ],
+    ids=["plan", "status"],
+)
+def test_every_key_of_the_json_is_documented_and_no_other(
+    verb: str, answer: dict[str, object]
+) -> None:
+    sections = re.split(r"^## plait (\w+)$", JSON_PAGE.read_text(), flags=re.M)
+    section = sections[sections.index(verb) + 1]
+
+    documented = re.findall(r"^\| `([^`]+)` \|", section, re.M)
+
+    assert documented == list(dict.fromkeys(_paths(json.loads(json.dumps(answer)))))
 
 
 def _paths(value: object, path: str = "") -> Iterator[str]:
