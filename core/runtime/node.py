@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from plait.core.api.contract import Handler
 from plait.core.config.data import config_of
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
@@ -395,10 +396,7 @@ class Node:
     ) -> Reconciler:
         revisions = Revisions(generation.maps[REVISIONS])
         return Reconciler(
-            (
-                endpoint_handler(self.links.by_name, self.links.macs, self.links.refusal),
-                *self._plugins.handlers(config),
-            ),
+            handlers_of(config, self.links, self._plugins),
             targets,
             bump=revisions.bump,
             bump_all=revisions.bump_all,
@@ -424,6 +422,14 @@ class Node:
         if keys := [each.key for each in endpoints if concerned(each)]:
             self._sync(keys)
             self.grow()
+
+
+def handlers_of(config: Config, links: LinkTable, plugins: Plugins) -> tuple[Handler, ...]:
+    """All that make entries of objects, on a node with these links."""
+    return (
+        endpoint_handler(links.by_name, links.macs, links.refusal),
+        *plugins.handlers(config),
+    )
 
 
 def object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:

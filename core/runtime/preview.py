@@ -14,6 +14,7 @@ from plait.codegen.object import MapDefinition
 from plait.core.config.data import Data, config_data, config_of, object_folders
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
+from plait.core.control.reconciler import Outcome
 from plait.core.kernel import libbpf
 from plait.core.kernel.features import probe
 from plait.core.kernel.info import ProgramInfo
@@ -23,6 +24,7 @@ from plait.core.kernel.pins import Paths
 from plait.core.objects.store import Store
 from plait.core.pipeline import Prepared, plan_config, prepare
 from plait.core.plan.diff import Effect, KeyChange, key_changes
+from plait.core.plan.growth import outgrown
 from plait.core.plan.model import HookPlan, MapPlan, Plan
 from plait.core.plugins import Plugins
 from plait.core.runtime import attachments
@@ -31,7 +33,7 @@ from plait.core.runtime.capacity import as_grown
 from plait.core.runtime.datapath import Devices, is_current, mechanism_of, unchanged
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
-from plait.core.runtime.node import SOURCE, file_source
+from plait.core.runtime.node import SOURCE, file_source, handlers_of
 from plait.core.runtime.preview_model import (
     Change,
     HookPreview,
@@ -44,6 +46,7 @@ from plait.core.runtime.preview_model import (
     SysctlPreview,
 )
 from plait.core.runtime.proving import prove
+from plait.core.runtime.rehearsal import rehearse
 from plait.core.runtime.settings import changes as settings_changes
 from plait.core.runtime.staging import (
     MapChange,
@@ -113,7 +116,9 @@ def preview(path: Path, paths: Paths, plugins: Plugins, *, load: bool) -> Previe
     devices = links.wanted(config, store.values())
     with Running.of(paths) as running:
         prepared = running.prepare(config, plugins, probe(), paths.cache)
-        return _compare(prepared, running, devices, paths, plugins, load=load)
+        outcome = rehearse(prepared, handlers_of(config, links, plugins), store)
+        prepared = prepared.resized(outgrown(prepared.plan, outcome.wanted))
+        return _compare(prepared, running, devices, paths, plugins, outcome=outcome, load=load)
 
 
 def _compare(
@@ -123,6 +128,7 @@ def _compare(
     paths: Paths,
     plugins: Plugins,
     *,
+    outcome: Outcome,
     load: bool,
 ) -> Preview:
     plan, state = prepared.plan, running.state
@@ -131,7 +137,7 @@ def _compare(
     where = tuple(_places(prepared, running, taken, devices))
     moved = any(each.change is not Change.UNCHANGED for each in where)
     info, seconds = _load(prepared, running, paths.cache) if load else ({}, None)
-    maps = tuple(_maps(prepared, running, taken))
+    maps = tuple(_maps(prepared, running, taken, outcome.wanted))
     return Preview(
         node=plan.config.node.name,
         running=running.generation.number if running.generation else None,
@@ -155,6 +161,7 @@ def _compare(
         keys=keys,
         verifier_seconds=seconds,
         warnings=prepared.compiled.warnings,
+        problems=tuple(map(str, outcome.problems)),
     )
 
 
@@ -242,22 +249,28 @@ def _change(there: bool, *, kept: bool) -> Change:
     return Change.UNCHANGED if kept else Change.SWAPPED
 
 
-def _maps(prepared: Prepared, running: Running, taken: Takeover) -> Iterator[MapPreview]:
+def _maps(
+    prepared: Prepared, running: Running, taken: Takeover, wanted: Mapping[str, int]
+) -> Iterator[MapPreview]:
     defined = definitions(prepared.compiled.objects)
     for each in prepared.plan.maps:
         definition, _ = defined[each.spec.name]
-        yield _map(each, definition, taken.maps[each.spec.name])
+        name = each.spec.name
+        yield _map(each, definition, taken.maps[name], wanted.get(name))
     for name in running.generation.maps if running.generation else ():
         if name not in defined:
             yield MapPreview(name=name, change=Change.GONE)
 
 
-def _map(each: MapPlan, definition: MapDefinition, change: MapChange) -> MapPreview:
+def _map(
+    each: MapPlan, definition: MapDefinition, change: MapChange, wanted: int | None
+) -> MapPreview:
     return MapPreview(
         name=each.spec.name,
         change=change,
         plugin=each.plugin,
         entries=each.entries,
+        wanted=wanted,
         bytes=_full_bytes(definition, each.entries),
         bound=each.bound,
         bound_bytes=_full_bytes(definition, each.bound),

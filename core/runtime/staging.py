@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from plait.codegen.layout import layout_of
+from plait.codegen.layout import Layout, layout_of
 from plait.codegen.object import MapDefinition, ObjectInfo, read_object
 from plait.core.api.contract import OnReload
 from plait.core.errors import PlaitError, SystemProblem
@@ -150,7 +150,7 @@ def _map_change(
         now.type == definition.map_type
         and now.flags == definition.flags
         and now.max_entries == planned.entries
-        and before.layouts() == _layouts(definition, info)
+        and before.layouts() == layouts(definition, info)
     )
     if same:
         return MapChange.CARRIED
@@ -306,7 +306,8 @@ def headers_of(plan: Plan) -> dict[str, Header]:
     }
 
 
-def _layouts(definition: MapDefinition, info: ObjectInfo) -> tuple[object, object]:
+def layouts(definition: MapDefinition, info: ObjectInfo) -> tuple[Layout, Layout]:
+    """The layouts of a map's key and value. PlaitError when it has none."""
     if definition.key_type is None or definition.value_type is None:
         raise PlaitError(
             f"map {definition.name} has no key or value type",

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -167,11 +168,32 @@ def test_a_capacity_that_is_edited_takes_the_place_of_a_grown_one(node: Node) ->
 def test_a_first_apply_makes_maps_that_are_large_enough(node: Node) -> None:
     (node.objects / "more.yaml").write_text(services(1, 2, 3))
 
+    planned = _planned(node)
     applied = node.apply()
 
+    assert (planned["wanted"], planned["entries"]) == (10, 15)
     assert (applied["generation"], applied["problems"]) == (1, [])
     assert _room(node) == 15
     assert _connects(node, "10.96.1.3:80")
+
+
+def test_what_will_not_fit_is_planned(node: Node) -> None:
+    (node.objects / "more.yaml").write_text(services(*range(1, 8)))
+
+    done = node.plait("plan", "-c", str(node.config))
+
+    assert done.returncode == 1
+    assert re.search(r"lb_services +lb +18 of 16 entries", done.stdout)
+    assert "map lb_services is full: no room for Service default/web" in done.stderr
+
+
+def test_growth_is_planned(node: Node) -> None:
+    node.apply()
+    (node.objects / "more.yaml").write_text(services(1, 2))
+
+    planned = _planned(node)
+
+    assert (planned["change"], planned["entries"]) == ("refilled", 12)
 
 
 def test_apply_without_an_agent_grows_what_runs(node: Node) -> None:
@@ -207,10 +229,8 @@ def test_a_grown_map_is_planned_as_it_runs(node: Node) -> None:
     node.start()
     node.write("more.yaml", services(1, 2))
 
-    plan = json.loads(node.plait("plan", "--json", "-c", str(node.config)).stdout)
+    planned = _planned(node)
 
-    (planned,) = (each for each in plan["maps"] if each["name"] == "lb_services")
-    assert plan["effect"] is None
     assert (planned["change"], planned["entries"], planned["bound"]) == ("carried", 12, 16)
 
 
@@ -264,6 +284,14 @@ def services(*numbers: int) -> str:
         service(f"s{number}", ips=(f"10.96.1.{number}",), backends=("10.244.1.11",))
         for number in numbers
     )
+
+
+def _planned(node: Node) -> dict[str, object]:
+    """What `plait plan` says of lb_services."""
+    plan = json.loads(node.plait("plan", "--json", "-c", str(node.config)).stdout)
+    found: dict[str, object]
+    (found,) = (each for each in plan["maps"] if each["name"] == "lb_services")
+    return found
 
 
 def _room(node: Node, name: str = "lb_services") -> int:

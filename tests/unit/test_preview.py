@@ -34,10 +34,11 @@ SLOTS = MapPreview(
     change="migrated",
     plugin="lb",
     entries=1000,
+    wanted=830,
     bytes=3 * 2**20,
     bound=4000,
     bound_bytes=12 * 2**20,
-    key="lb.capacity.backends",
+    key="lb.slots",
 )
 PREVIEW = Preview(
     node="a",
@@ -62,6 +63,7 @@ PREVIEW = Preview(
     ),
     verifier_seconds=0.25,
     warnings=("the disk is full",),
+    problems=("map lb_slots is full",),
 )
 
 
@@ -83,8 +85,8 @@ programs
   verified and loaded in 250 ms
 
 maps
-  lb_slots   lb      1000 entries     3.0 MiB  up to 4000: 12.0 MiB  migrated  lb.capacity.backends
-  nat_ports                                                          gone
+  lb_slots   lb       830 of 1000 entries     3.0 MiB  up to 4000: 12.0 MiB  migrated  lb.slots
+  nat_ports                                                                  gone
   3.0 MiB when they are full, 12.0 MiB when they have grown as far as they may
 
 devices
