@@ -6,20 +6,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from plait.core.api.contract import Handler
 from plait.core.config.data import config_of
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
-from plait.core.control.endpoints import endpoint_handler
 from plait.core.control.reconciler import Outcome, Reconciler
 from plait.core.control.revisions import Revisions
 from plait.core.control.targets import KernelTarget, reconciled_targets
 from plait.core.endpoints.monitor import NeighbourChanged
-from plait.core.endpoints.objects import default_folder
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
-from plait.core.objects.model import Endpoint, EndpointSlice, Key, Service
+from plait.core.objects.model import Endpoint, Key
 from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
@@ -33,10 +30,8 @@ from plait.core.runtime.capacity import MapUse, as_grown
 from plait.core.runtime.datapath import Datapath, Swapped
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
+from plait.core.runtime.inputs import SOURCE, file_source, handlers_of, object_paths
 from plait.core.runtime.state import State
-
-CORE_KINDS = (Service, EndpointSlice, Endpoint)
-SOURCE = "files"
 
 GROW_PATIENCE = 60.0
 """Seconds until a map that could not grow is tried again."""
@@ -88,7 +83,7 @@ class Node:
         self._reconciler: Reconciler | None = None
         self._outcome = Outcome(updated=0, deleted=0)
         self._grown = grown
-        self._last: Collection[tuple[str, str]] = ()
+        self._last: Collection[tuple[str, str]] = ()  # of what runs: who was refused
         self._stuck: PlaitError | None = None
         self._grow_again = 0.0
 
@@ -135,6 +130,7 @@ class Node:
         source = self._source_of(config)
         changed = self._take(source.scan())
         swapped = None
+        self._last = self._outcome.refused
         try:
             if self.datapath.is_current(prepared):
                 addresses.write(self.datapath.maps, self.links.own)
@@ -198,9 +194,10 @@ class Node:
             return None
         if time.monotonic() < self._grow_again:
             return None
-        before, state = self._plan, self.datapath.state
+        state = self.datapath.state
+        self._last = self._outcome.refused
         try:
-            prepared = prepare(before, self.paths.cache).resized(larger)
+            prepared = prepare(self._plan, self.paths.cache).resized(larger)
             self._plan, swapped = self._replace(
                 self._config, prepared, (), origin=state.config, way_back=state
             )
@@ -210,14 +207,8 @@ class Node:
             self._grow_again = time.monotonic() + GROW_PATIENCE
             return None
         self._stuck = None
-        self._grown(
-            swapped,
-            {
-                now.spec.name: now.entries
-                for now, was in zip(self._plan.maps, before.maps, strict=True)
-                if now != was
-            },
-        )
+        now = {each.spec.name: each.entries for each in self._plan.maps}
+        self._grown(swapped, {name: now[name] for name in larger})
         return swapped
 
     def links_changed(self, names: Collection[str]) -> None:
@@ -277,6 +268,7 @@ class Node:
             try:
                 self.datapath.rollback(state, plan, devices, fill)
             except Outgrown as small:
+                self._reconciler = None
                 prepared = prepare(plan, self.paths.cache).resized(small.entries)
                 plan, _ = self._replace(
                     config, prepared, self.store.keys(), origin=state.config, way_back=state
@@ -327,7 +319,6 @@ class Node:
         """
         devices = self.links.wanted(config, self.store.values())
         fitted = self.datapath.generation is not None and not self._outcome.overflows
-        self._last = self._outcome.refused
         while True:
             fill = partial(self._fill, config, prepared.plan, changed, fitted=fitted)
             try:
@@ -422,24 +413,6 @@ class Node:
         if keys := [each.key for each in endpoints if concerned(each)]:
             self._sync(keys)
             self.grow()
-
-
-def handlers_of(config: Config, links: LinkTable, plugins: Plugins) -> tuple[Handler, ...]:
-    """All that make entries of objects, on a node with these links."""
-    return (
-        endpoint_handler(links.by_name, links.macs, links.refusal),
-        *plugins.handlers(config),
-    )
-
-
-def object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
-    """Where an instance with this config reads objects from."""
-    return (*config.objects, default_folder(paths.run.name))
-
-
-def file_source(config: Config, paths: Paths, plugins: Plugins) -> FileSource:
-    """The objects of an instance with this config."""
-    return FileSource(object_paths(config, paths), (*CORE_KINDS, *plugins.kinds()))
 
 
 def _ids(names: Iterable[str], generation: Generation) -> tuple[int | None, ...]:

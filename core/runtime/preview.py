@@ -33,7 +33,7 @@ from plait.core.runtime.capacity import as_grown
 from plait.core.runtime.datapath import Devices, is_current, mechanism_of, unchanged
 from plait.core.runtime.devices import LinkTable
 from plait.core.runtime.generation import Generation
-from plait.core.runtime.node import SOURCE, file_source, handlers_of
+from plait.core.runtime.inputs import SOURCE, file_source, handlers_of
 from plait.core.runtime.preview_model import (
     Change,
     HookPreview,
