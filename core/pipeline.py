@@ -13,7 +13,7 @@ as it was.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from plait.core.config.model import Config
 from plait.core.errors import PlaitError
 from plait.core.plan.build import make_plan
 from plait.core.plan.core import core_contribution
+from plait.core.plan.growth import resized
 from plait.core.plan.model import Plan
 from plait.core.plugins import Plugins
 from plait.core.runtime.constants import check_constants
@@ -35,6 +36,10 @@ class Prepared:
     plan: Plan
     compiled: Compiled
     keys: Mapping[str, str]
+
+    def resized(self, entries: Mapping[str, int]) -> "Prepared":
+        """The same, with another size of these maps: programs do not depend on it."""
+        return replace(self, plan=resized(self.plan, entries))
 
 
 def plan_config(config: Config, plugins: Plugins, kernel: Mapping[str, bool]) -> Plan:

@@ -134,6 +134,8 @@ class MapSpec:
 
     `reconciled` maps hold exactly the entries that handlers want; others belong to the datapath.
     `config_key` is the key that sizes it (`lb.capacity.services`): named when the map is full.
+    `grows_to` is the most entries that a reconciled map may have: one that is too small for what is
+    wanted is replaced by a larger one while traffic flows. None: it stays as it is.
     `migrate` turns an entry of the layout before into one of this layout, or None to drop it;
     without it, fields are carried over by name.
     """
@@ -142,6 +144,7 @@ class MapSpec:
     max_entries: int
     reconciled: bool = False
     config_key: str | None = None
+    grows_to: int | None = None
     on_reload: OnReload = OnReload.CARRY
     migrate: Callable[[Record, Record], tuple[Record, Record] | None] | None = field(
         default=None, compare=False
@@ -251,6 +254,43 @@ class Handler:
     wanted: Callable[[str, Sequence[Object]], Iterable[Entry | PlaitError]]
     scopes: Callable[[Object], Iterable[str]] = _alone
     shared: Callable[[Object], bool] = _none
+
+
+class MetricKind(StrEnum):
+    """How a metric moves."""
+
+    COUNTER = "counter"
+    """Only up, until the map that it is read from starts anew."""
+    GAUGE = "gauge"
+    """Up and down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The value of a metric for these values of its labels."""
+
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+EntriesByMap = Mapping[str, Iterable[tuple[Record, Record]]]
+"""Entries by the name of their map, read when they are asked for; those of a per-CPU map come once
+for each CPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """What a plugin tells Prometheus of its maps, read whenever somebody asks (`plait metrics`).
+
+    `name` is `plait_PLUGIN_...` and ends in its unit, that of a counter in `_total`. Each sample
+    has a value for each of the `labels`: keep their combinations few.
+    """
+
+    name: str
+    help: str
+    kind: MetricKind
+    samples: Callable[[EntriesByMap], Iterable[Sample]]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

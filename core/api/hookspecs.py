@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pluggy
 
-from plait.core.api.contract import Contribution, Feature, Handler
+from plait.core.api.contract import Contribution, Feature, Handler, Metric
 from plait.core.config.model import Config
 from plait.core.objects.model import Object
 
@@ -31,6 +31,11 @@ def plait_contribute(config: Config) -> Contribution | None:
 @hookspec
 def plait_handlers(config: Config) -> tuple[Handler, ...]:  # type: ignore[empty-body]
     """The control plane: how objects become map entries."""
+
+
+@hookspec
+def plait_metrics(config: Config) -> tuple[Metric, ...]:  # type: ignore[empty-body]
+    """What this plugin tells of its maps to Prometheus."""
 
 
 @hookspec

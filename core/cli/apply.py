@@ -24,6 +24,7 @@ def command(context: Context, config: Path, as_json: bool) -> None:
     Nothing follows later changes: that is what `plait run` is for.
     """
     from plait.core.errors import raise_all
+    from plait.core.runtime.capacity import nearly_full
     from plait.core.runtime.lock import held
     from plait.core.runtime.node import Node
 
@@ -31,7 +32,8 @@ def command(context: Context, config: Path, as_json: bool) -> None:
     with held(paths):
         node = Node(paths, context.load_plugins())
         applied = node.apply(config)
-    for warning in (*applied.warnings, *node.warnings):
+    full = (use.warning for use in nearly_full(node.uses({})))
+    for warning in (*applied.warnings, *node.warnings, *full):
         click.echo(f"warning: {warning}", err=True)
     state = node.datapath.state
     number = state.generation if state else 0

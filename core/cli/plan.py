@@ -35,17 +35,22 @@ def command(context: Context, config: Path, load: bool, as_json: bool) -> None:
     """Show what a config would run, and how it differs from what runs now.
 
     Compiles, but attaches nothing and writes to no map that is in use. docs/json.md says what the
-    JSON has.
+    JSON has. Exit status 1 when an object would be refused.
     """
+    from plait.core.errors import ExitStatus
     from plait.core.runtime.preview import preview
 
     found = preview(config, context.paths(), context.load_plugins(), load=load)
     if as_json:
         click.echo(json.dumps(found.plain(), indent=1))
-        return
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo("\n".join(describe(found)))
+    else:
+        for warning in found.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo("\n".join(describe(found)))
+        for problem in found.problems:
+            click.echo(problem, err=True)
+    if found.problems:
+        raise SystemExit(ExitStatus.BAD_INPUT)
 
 
 def describe(found: "Preview") -> Iterator[str]:
@@ -67,7 +72,11 @@ def describe(found: "Preview") -> Iterator[str]:
     if found.verifier_seconds is not None:
         yield f"  verified and loaded in {found.verifier_seconds * 1000:.0f} ms"
     yield from ("", "maps", *_columns(map(_map, found.maps)))
-    yield f"  {_mebibytes(found.bytes)} when they are full"
+    grown = f", {_mebibytes(found.bound_bytes)} when they have grown as far as they may"
+    yield (
+        f"  {_mebibytes(found.bytes)} when they are full"
+        f"{grown if found.bound_bytes > found.bytes else ''}"
+    )
     yield from _places("devices", ((each.device, each) for each in found.places))
     yield from _places("cgroup", ((each.cgroup, each) for each in found.places))
     if found.sysctls:
@@ -112,11 +121,25 @@ def _map(each: "MapPreview") -> tuple[str, ...]:
     return (
         each.name,
         each.plugin or "",
-        f"{each.entries:>8} entries" if each.entries is not None else "",
+        _room(each),
         f"{_mebibytes(each.bytes):>10}" if each.bytes is not None else "",
+        _growth(each),
         each.change,
         each.key or "",
     )
+
+
+def _room(each: "MapPreview") -> str:
+    if each.entries is None:
+        return ""
+    used = f"{each.wanted} of {each.entries}" if each.wanted is not None else str(each.entries)
+    return f"{used:>16} entries"
+
+
+def _growth(each: "MapPreview") -> str:
+    if each.bound is None or each.bound_bytes is None or each.bound == each.entries:
+        return ""
+    return f"up to {each.bound}: {_mebibytes(each.bound_bytes)}"
 
 
 def _mebibytes(count: int) -> str:

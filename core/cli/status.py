@@ -2,10 +2,14 @@
 
 import json
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from plait.core.cli.context import Context, json_option, pass_context
+
+if TYPE_CHECKING:
+    from plait.core.runtime.capacity import MapUse
 
 
 @click.command(
@@ -42,15 +46,21 @@ def command(context: Context, as_json: bool) -> None:
             what = f"{place.program} by {place.mechanism}"
             if place.others:
                 what += f"; not ours: {', '.join(place.others)}"
-            if place.device:
-                click.echo(f"device      {place.device}: {what}")
-            else:
-                click.echo(f"cgroup      {place.cgroup}: {what}")
+            where = f"device      {place.device}" if place.device else f"cgroup      {place.cgroup}"
+            click.echo(f"{where}: {what}")
+        for use in status.maps:
+            click.echo(f"map         {_use(use)}")
         for reason, count in status.drops.items():
             click.echo(f"dropped     {count} {reason}")
-        for warning in agent.warnings if agent else ():
+        for warning in status.warnings:
             click.echo(f"warning     {warning}")
         for problem in status.problems:
             click.echo(problem, err=True)
     if status.problems:
         raise SystemExit(ExitStatus.BAD_INPUT)
+
+
+def _use(use: "MapUse") -> str:
+    room = f"{use.entries:,} of {use.capacity:,} entries ({use.percent} %)"
+    growth = f", up to {use.bound:,} by growth" if use.bound > use.capacity else ""
+    return f"{use.name}: {room}{growth}; {use.key}"

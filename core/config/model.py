@@ -38,6 +38,13 @@ class NodeCapacity:
     endpoints: int = setting(
         4096, doc="addresses of workloads on this node", minimum=1, maximum=1048576
     )
+    growth: int = setting(
+        4,
+        doc="how many times as many endpoints their map may grow to hold when it is full; 1: it "
+        "does not grow",
+        minimum=1,
+        maximum=64,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

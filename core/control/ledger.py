@@ -1,5 +1,6 @@
 """Who owns which entry of the kernel's maps, when several scopes want the same one."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,13 +20,39 @@ class Contest:
 class Ledger:
     """Turns what scopes want into writes. Of several, the first scope by name owns an entry.
 
-    `adopted` has the stamps of entries that the kernel had before anybody asked for them.
+    `adopted` has the stamps of entries that the kernel had before anybody asked for them. `counts`
+    are the entries of each map, by its index.
     """
 
     def __init__(self, adopted: dict[bytes, bytes]) -> None:
         self._adopted = adopted
         self._owners: dict[bytes, Scope] = {}
         self._contests: dict[bytes, Contest] = {}
+        self.counts = Counter(place[0] for place in adopted)
+
+    def difference(self, scope: Scope, wanted: Wanted) -> Counter[int]:
+        """How many entries more (or fewer) each map has once the scope has what it wants."""
+        if wanted.stamps == scope.entries:
+            return Counter()
+        more = Counter(
+            place[0]
+            for place in wanted.stamps
+            if place not in self._owners and place not in self._adopted
+        )
+        more.subtract(
+            place[0]
+            for place in scope.entries.keys() - wanted.stamps.keys()
+            if self._owners[place] is scope and place not in self._contests
+        )
+        return more
+
+    def hold(self, scope: Scope, wanted: Wanted) -> None:
+        """Let a scope keep what the kernel has of it, when it cannot have all that it wants."""
+        held = [place for place in wanted.stamps if place in self._adopted]
+        for place in held:
+            self._owners[place] = scope
+            scope.entries[place] = self._adopted.pop(place)
+        scope.touches += tuple(wanted.entries[place].touches for place in held)
 
     def settle(self, scope: Scope, wanted: Wanted, writes: Writes[Scope]) -> set[Scope]:
         """Let `scope` have what it wants. Returns heirs who have to write what it gave up."""
@@ -47,6 +74,10 @@ class Ledger:
         scope.entries, scope.touches = wanted.stamps, wanted.touches
         return heirs
 
+    def unknown(self) -> Counter[int]:
+        """How many entries each map has that nobody has asked for."""
+        return Counter(place[0] for place in self._adopted)
+
     def remove_unknown(self, writes: Writes[Scope]) -> bool:
         """Remove what the kernel had before and nobody has asked for; True when there was any.
 
@@ -55,6 +86,7 @@ class Ledger:
         found = bool(self._adopted)
         for place in self._adopted:
             writes.remove(place[0], place[1:], ())
+            self.counts[place[0]] -= 1
         self._adopted.clear()
         return found
 
@@ -70,6 +102,8 @@ class Ledger:
         """Note that `scope` wants the entry; True when the kernel now has to be given its value."""
         owner = self._owners.get(place)
         held = owner.entries[place] if owner else self._adopted.pop(place, None)
+        if held is None:
+            self.counts[place[0]] += 1
         if owner is not None and owner is not scope:
             name = describe(wanted.entries[place])
             contest = self._contests.setdefault(place, Contest(name=name))
@@ -90,6 +124,7 @@ class Ledger:
             return None
         del self._owners[place]
         if contest is None:
+            self.counts[place[0]] -= 1
             return None
         heir = self._owners[place] = min(contest.scopes)
         if heir.entries[place] == scope.entries[place]:

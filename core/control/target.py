@@ -13,6 +13,14 @@ class MapTarget(Protocol):
     def config_key(self) -> str | None:
         """The config key that sizes the map, named when the map is full."""
 
+    @property
+    def capacity(self) -> int:
+        """How many entries the map has room for."""
+
+    @property
+    def bound(self) -> int:
+        """The most entries that the map may ever have room for."""
+
     def encode_key(self, record: Record) -> bytes:
         """The key's bytes. Raises `PlaitError` for a record that does not fit the layout."""
 

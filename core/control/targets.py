@@ -4,23 +4,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from plait.codegen.codec import Codec
-from plait.core.api.contract import MapSpec, Record
+from plait.core.api.contract import Record
 from plait.core.kernel.maps import Map
-from plait.core.plan.model import Plan
+from plait.core.plan.model import MapPlan, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelTarget:
     """One map of the running generation, with the codecs that its own BTF gives."""
 
-    spec: MapSpec
+    planned: MapPlan
     map: Map
     key: Codec
     value: Codec
 
     @property
     def config_key(self) -> str | None:
-        return self.spec.config_key
+        return self.planned.spec.config_key
+
+    @property
+    def capacity(self) -> int:
+        return self.map.info.max_entries
+
+    @property
+    def bound(self) -> int:
+        return self.planned.bound
 
     def encode_key(self, record: Record) -> bytes:
         return self.key.encode(record)
@@ -45,5 +53,5 @@ def reconciled_targets(plan: Plan, maps: Mapping[str, Map]) -> dict[str, KernelT
         if each.spec.reconciled:
             found = maps[each.spec.name]
             key, value = found.codecs()
-            targets[each.spec.name] = KernelTarget(spec=each.spec, map=found, key=key, value=value)
+            targets[each.spec.name] = KernelTarget(planned=each, map=found, key=key, value=value)
     return targets

@@ -46,6 +46,7 @@ class MapFlag(IntFlag):
 
 
 ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
+LRU = (MapType.LRU_HASH, MapType.LRU_PERCPU_HASH)
 PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 
 
@@ -159,6 +160,10 @@ class Map:
             if chunk.error == errno.ENOENT:
                 return
             token = chunk.token
+
+    def count(self) -> int:
+        """How many entries there are."""
+        return sum(chunk.count for chunk in self.chunks())
 
     def update(self, key: bytes, value: bytes) -> None:
         """Add or replace an entry. MapFull when there is no room."""

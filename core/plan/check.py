@@ -120,6 +120,16 @@ def _impossible_sizes(part: Part) -> Iterator[PlaitError]:
                 f"map '{spec.name}' of {part} has max_entries={spec.max_entries}",
                 expected=f"expected a whole number from 1 to {ENTRIES_MAX}",
             )
+        elif spec.grows_to is not None and not spec.reconciled:
+            yield PlaitError(
+                f"map '{spec.name}' of {part} may grow, and is not reconciled",
+                expected="expected reconciled=True, or no grows_to",
+            )
+        elif spec.grows_to is not None and not spec.max_entries <= spec.grows_to <= ENTRIES_MAX:
+            yield PlaitError(
+                f"map '{spec.name}' of {part} has grows_to={spec.grows_to}",
+                expected=f"expected a whole number from {spec.max_entries} to {ENTRIES_MAX}",
+            )
 
 
 def _unknown_constants(part: Part) -> Iterator[PlaitError]:

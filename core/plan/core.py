@@ -43,6 +43,7 @@ def core_contribution(config: Config, *, flows: bool = True) -> Contribution:
             MapSpec(
                 name=ENDPOINTS,
                 max_entries=capacity.endpoints,
+                grows_to=capacity.endpoints * capacity.growth,
                 reconciled=True,
                 config_key="node.capacity.endpoints",
             ),

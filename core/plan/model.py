@@ -43,10 +43,24 @@ class HookPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapPlan:
-    """A map and its owner ('core' for the framework's own)."""
+    """A map and its owner ('core' for the framework's own).
+
+    `entries` is its size: as declared (`spec.max_entries`), or as it has `grown`, `bound` at most.
+    """
 
     plugin: str
     spec: MapSpec
+    grown: int | None = None
+
+    @property
+    def entries(self) -> int:
+        """How many entries the map has room for."""
+        return self.grown or self.spec.max_entries
+
+    @property
+    def bound(self) -> int:
+        """How many it may ever have room for, by this config."""
+        return self.spec.grows_to or self.spec.max_entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,21 @@
 """Ask the loaded plugins for what they give, in the order of their names."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import click
 
-from plait.core.api.contract import Contribution, Feature, Handler
+from plait.core.api.contract import (
+    Contribution,
+    EntriesByMap,
+    Feature,
+    Handler,
+    Metric,
+    MetricKind,
+    Sample,
+)
 from plait.core.config.model import Config
 from plait.core.config.settings import json_schema
 from plait.core.errors import PlaitError, raise_all
@@ -59,6 +68,32 @@ class Plugins:
             for handler in self._ask(plugin, "plait_handlers", Handler, config=config)
         )
 
+    def metrics(self, config: Config) -> tuple[tuple[Plugin, Metric], ...]:
+        """What plugins tell of their maps. Raises for a name that is not the plugin's own."""
+        owned = tuple(
+            (plugin, metric)
+            for plugin in self.plugins
+            for metric in self._ask(plugin, "plait_metrics", Metric, config=config)
+        )
+        raise_all(
+            PlaitError(
+                f"{plugin} has the metric '{metric.name}'",
+                expected=f"expected {_metric_name(plugin, metric.kind)}",
+            )
+            for plugin, metric in owned
+            if not re.fullmatch(_metric_name(plugin, metric.kind), metric.name)
+        )
+        _refuse_two_owners((plugin, f"metric '{metric.name}'") for plugin, metric in owned)
+        return owned
+
+    def samples(
+        self, config: Config, entries: EntriesByMap
+    ) -> tuple[tuple[Metric, tuple[Sample, ...]], ...]:
+        """The samples of the plugins' metrics, read from these entries."""
+        return tuple(
+            (metric, _samples(plugin, metric, entries)) for plugin, metric in self.metrics(config)
+        )
+
     def commands(self) -> tuple[click.Command, ...]:
         """The verbs that plugins add. Raises for one that two plugins add."""
         owned = [
@@ -88,6 +123,21 @@ class Plugins:
                 if not isinstance(item, kind):
                     raise TypeError(f"expected {kind.__name__}, not {item!r}")
         return tuple(given)
+
+
+def _metric_name(plugin: Plugin, kind: MetricKind) -> str:
+    """The names that a plugin's metrics may have, as a regular expression."""
+    end = "_total" if kind is MetricKind.COUNTER else "(?<!_total)"
+    return f"plait_{plugin.name.replace('-', '_')}_[a-z0-9_]+{end}"
+
+
+def _samples(plugin: Plugin, metric: Metric, entries: EntriesByMap) -> tuple[Sample, ...]:
+    with blame(plugin.name, f"to tell {metric.name}"):
+        samples = tuple(metric.samples(entries))
+        for sample in samples:
+            if sample.labels.keys() != set(metric.labels):
+                raise TypeError(f"expected the labels {metric.labels}, not {sample.labels}")
+    return samples
 
 
 def _refuse_two_owners(owned: Iterable[tuple[Plugin, str]]) -> None:

@@ -68,12 +68,17 @@ def member_docs(kind: type[Enum]) -> dict[str, str]:
     }
 
 
-def _contributions(plugins: Plugins) -> Iterator[tuple[str, Contribution]]:
-    """What everybody gives when all features are on, each with its defaults."""
+def all_features(plugins: Plugins) -> Config:
+    """A config with all features on, each with its defaults."""
     sections: dict[str, object] = {
         feature.key: build(feature.config, {}) for feature in plugins.features()
     }
-    config = Config(node=NodeConfig(name="node"), sections=sections)
+    return Config(node=NodeConfig(name="node"), sections=sections)
+
+
+def _contributions(plugins: Plugins) -> Iterator[tuple[str, Contribution]]:
+    """What everybody gives when all features are on."""
+    config = all_features(plugins)
     yield "core", core_contribution(config)
     for use, contribution in plugins.contributions(config):
         yield use.name, contribution

@@ -6,6 +6,7 @@ from plait.core.config.reference import config_reference
 from plait.core.plugins import load_plugins
 from plait.core.reference.cli import cli_reference
 from plait.core.reference.datapath import drops_reference, hooks_reference
+from plait.core.reference.metrics import metrics_reference
 
 
 def pages(plugins_folder: Path) -> dict[str, str]:
@@ -19,4 +20,5 @@ def pages(plugins_folder: Path) -> dict[str, str]:
         "config.md": config_reference(plugins.features()),
         "drops.md": drops_reference(plugins),
         "hooks.md": hooks_reference(plugins),
+        "metrics.md": metrics_reference(plugins),
     }

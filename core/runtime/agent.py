@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -29,6 +29,8 @@ from plait.core.kernel.pins import Paths
 from plait.core.objects.sources.watch import Watch
 from plait.core.plugins import Plugins
 from plait.core.runtime import collector
+from plait.core.runtime.capacity import nearly_full
+from plait.core.runtime.datapath import Swapped
 from plait.core.runtime.memory import give_back
 from plait.core.runtime.node import Node
 from plait.core.runtime.notify import notify
@@ -62,7 +64,8 @@ class Status:
     """What `plait status` shows of a running agent; written to agent.json after each change.
 
     `changes` are the last ones: `what` was applied, how many `ms` it took, `at` which time.
-    `rollbacks` have been tried so far; `held` is true from one until the config is edited.
+    `rollbacks` have been tried so far; `held` is true from one until the config is edited. `maps`
+    has a MapUse for each map that a setting sizes.
     """
 
     pid: int
@@ -77,6 +80,7 @@ class Status:
     changes: list[dict[str, object]] = field(default_factory=list)
     objects: int = 0
     flows: int = 0
+    maps: list[dict[str, object]] = field(default_factory=list)
 
 
 class Agent:
@@ -89,12 +93,14 @@ class Agent:
     def __init__(self, config: Path, paths: Paths, plugins: Plugins) -> None:
         self._config = config
         self._paths = paths
-        self._node = Node(paths, plugins)
+        self._node = Node(paths, plugins, grown=self._grown)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._watch: Watch | None = None
         self._watched: tuple[Path, ...] = ()
         self._hz = 0
         self._fullness = 0.0
+        self._flow_tables: Mapping[str, int] = {}
+        self._nearly_full: frozenset[str] = frozenset()
         self._sweep = True  # pods may have gone while no agent ran
         self._silenced = False
         self._status = Status(pid=os.getpid(), config=str(config), started=time.time())
@@ -268,6 +274,14 @@ class Agent:
             log.info("objects applied after %.1f ms", elapsed)
             self._report(outcome)
 
+    def _grown(self, swapped: Swapped, entries: Mapping[str, int]) -> None:
+        milliseconds = swapped.seconds * 1000
+        self._note("maps grown", milliseconds)
+        maps = ", ".join(f"{name} to {count:,} entries" for name, count in entries.items())
+        log.warning(
+            "grown after %.0f ms: %s; generation %d runs", milliseconds, maps, swapped.number
+        )
+
     def _note(self, what: str, milliseconds: float) -> None:
         change: dict[str, object] = {"what": what, "ms": milliseconds, "at": time.time()}
         self._status.changes = [*self._status.changes, change][-CHANGES_KEPT:]
@@ -315,13 +329,25 @@ class Agent:
         )
         self._sweep = False
         self._status.flows, self._fullness = collected.live, collected.fullness
+        self._flow_tables = collected.tables
+        self._node.grow()
         self._publish()
 
     def _publish(self) -> None:
         generation = self._node.datapath.generation
         self._status.generation = generation.number if generation else 0
         self._status.problems = [each.explain() for each in self._node.problems]
-        self._status.warnings = [str(each) for each in self._node.warnings]
+        uses = self._node.uses(self._flow_tables)
+        full = nearly_full(uses, self._nearly_full)
+        for use in full:
+            if use.name not in self._nearly_full:
+                log.warning("%s", use.warning)
+        self._nearly_full = frozenset(use.name for use in full)
+        self._status.maps = [asdict(use) for use in uses]
+        self._status.warnings = [
+            *(str(each) for each in self._node.warnings),
+            *(use.warning for use in full),
+        ]
         self._status.objects = self._node.objects
         try:
             write_json(self._paths.run / "agent.json", asdict(self._status))

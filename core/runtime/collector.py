@@ -17,11 +17,16 @@ _CALIBRATION = 0.05  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """Flow entries that live on, those that were removed, how full the fuller table is (0..1)."""
+    """Flow entries that live on in each table, those that were removed, how full the fuller is."""
 
-    live: int
+    tables: Mapping[str, int]
     removed: int
     fullness: float
+
+    @property
+    def live(self) -> int:
+        """Flow entries that live on."""
+        return sum(self.tables.values())
 
 
 def measure_hz(program: int) -> int:
@@ -49,13 +54,13 @@ def collect(
     free = max(0.0, 1 - fullness)
     percent = 100 if free > 0.25 else max(1, int(free * 4 * 100))
     _, live, removed = _run(programs[GC], hz, percent, sweep)
-    capacities = {
-        family: maps[name].info.max_entries for family, name in FLOWS.items() if name in maps
-    }
+    tables = {name: live[family] for family, name in FLOWS.items() if name in maps}
     return Collected(
-        live=sum(live.values()),
+        tables=tables,
         removed=removed,
-        fullness=max((live[each] / capacity for each, capacity in capacities.items()), default=0.0),
+        fullness=max(
+            (count / maps[name].info.max_entries for name, count in tables.items()), default=0.0
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from plait.core.api.contract import OnReload
@@ -17,6 +17,7 @@ from plait.core.kernel.maps import Map, MapFull
 from plait.core.kernel.pins import Paths
 from plait.core.pipeline import Prepared
 from plait.core.plan.core import REVISIONS
+from plait.core.plan.growth import sizes
 from plait.core.plan.model import Plan
 from plait.core.runtime import attachments, generation
 from plait.core.runtime.actions import PROC_SYS, Action, WriteState, WriteSysctl, perform
@@ -78,12 +79,14 @@ class Datapath:
         *,
         config: str,
         fill: Callable[[Generation], None],
+        way_back: State | None = None,
     ) -> Swapped:
         """Prove a prepared plan, and put it in the place of what runs.
 
         `config` is remembered as its origin. `fill` writes wanted entries to the new generation's
         maps before it meets a packet. Whatever fails, the old programs run; the error says what is
-        to be mended.
+        to be mended. A rollback then leads to what runs now or, when a state is given as
+        `way_back`, to where it leads from that state.
         """
         began = time.monotonic()
         plan, objects = prepared.plan, prepared.compiled.objects
@@ -105,7 +108,7 @@ class Datapath:
                 fresh.pin(self._paths.pins)
                 for each in flows:
                     each.follow()
-                self._swap(prepared, fresh, anchors, config)
+                self._swap(prepared, fresh, anchors, config, way_back)
             except BaseException:
                 generation.forget(self._paths.pins, number)
                 fresh.close()
@@ -115,7 +118,7 @@ class Datapath:
                     each.settle()
                 migrated += self._migrate(plan, changed, fresh, old)
         revisions.bump_all()
-        generation.forget_others(self._paths.pins, (number, *((old.number,) if old else ())))
+        self._forget_others()
         if old:
             old.close()
         return Swapped(
@@ -131,7 +134,12 @@ class Datapath:
             settings = config_data(prepared.plan.config)
             objects = object_folders(prepared.plan.config)
             self.state = replace(
-                self.state, config=config, settings=settings, objects=objects, held=False
+                self.state,
+                config=config,
+                settings=settings,
+                objects=objects,
+                sizes=_sizes(prepared.plan),
+                held=False,
             )
             self.state.write(self._paths.run)
 
@@ -232,8 +240,7 @@ class Datapath:
             self.attached = {}
             return
         end_handover(self.maps)
-        kept = (self.state.generation, self.state.previous)
-        generation.forget_others(self._paths.pins, filter(None, kept))
+        self._forget_others()
         attachments.detach_others(self._links, Mechanism(self.state.mechanism))
         ids = self.generation.program_ids()
         for place, found in list(self.attached.items()):
@@ -242,6 +249,12 @@ class Datapath:
                 del self.attached[place]
             elif links.program_id(found) != ids[place.program]:
                 links.update(found, self.generation.programs[place.program])
+
+    def _forget_others(self) -> None:
+        """Let go of all generations but the one that runs and the one that a rollback leads to."""
+        if self.state is not None:
+            kept = (self.state.generation, self.state.previous)
+            generation.forget_others(self._paths.pins, filter(None, kept))
 
     def _handing_over(
         self, plan: Plan, changed: Collection[str], new: Generation
@@ -259,10 +272,19 @@ class Datapath:
             migrate(specs[name], source[name], fresh.maps[name]) for name in names if name in source
         )
 
-    def _swap(self, prepared: Prepared, fresh: Generation, anchors: Anchors, config: str) -> None:
+    def _swap(
+        self,
+        prepared: Prepared,
+        fresh: Generation,
+        anchors: Anchors,
+        config: str,
+        way_back: State | None,
+    ) -> None:
         """Make settings, attach the new programs everywhere and commit them, or change nothing."""
         settings = settings_changes(self._paths.run, prepared.plan.sysctls)
         state = self._next_state(prepared, fresh, config)
+        if way_back is not None:
+            state = state.on_the_way_of(way_back)
         self._turn_to(fresh, state, anchors, settings)
 
     def _turn_to(
@@ -311,7 +333,12 @@ class Datapath:
             objects=object_folders(prepared.plan.config),
             before=self.state.plain() if self.state else {},
             drops={drop.name: drop.sentence for drop in prepared.plan.drops},
+            sizes=_sizes(prepared.plan),
         )
+
+
+def _sizes(plan: Plan) -> dict[str, dict[str, object]]:
+    return {name: asdict(size) for name, size in sizes(plan).items()}
 
 
 def is_current(prepared: Prepared, state: State | None, maps: Mapping[str, Map]) -> bool:
@@ -322,10 +349,7 @@ def is_current(prepared: Prepared, state: State | None, maps: Mapping[str, Map])
         return False
     if state.mechanism != mechanism_of(prepared.plan).value:
         return False
-    return all(
-        maps[each.spec.name].info.max_entries == each.spec.max_entries
-        for each in prepared.plan.maps
-    )
+    return all(maps[each.spec.name].info.max_entries == each.entries for each in prepared.plan.maps)
 
 
 def unchanged(prepared: Prepared, state: State | None) -> frozenset[str]:

@@ -31,7 +31,7 @@ def summaries(maps: Mapping[str, Map]) -> list[Summary]:
     return [
         Summary(
             name=name,
-            entries=sum(chunk.count for chunk in each.chunks()),
+            entries=each.count(),
             capacity=each.info.max_entries,
             bytes=each.memory_bytes,
         )

@@ -1,38 +1,42 @@
 """One node: a config that became a datapath, and objects that become its maps' entries."""
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from plait.core.config.data import config_of
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
-from plait.core.control.endpoints import endpoint_handler
 from plait.core.control.reconciler import Outcome, Reconciler
 from plait.core.control.revisions import Revisions
 from plait.core.control.targets import KernelTarget, reconciled_targets
 from plait.core.endpoints.monitor import NeighbourChanged
-from plait.core.endpoints.objects import default_folder
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
-from plait.core.objects.kinds import KINDS
 from plait.core.objects.model import Endpoint, Key
 from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
-from plait.core.pipeline import plan_config, prepare
+from plait.core.pipeline import Prepared, plan_config, prepare
 from plait.core.plan.core import REVISIONS, SILENT
+from plait.core.plan.growth import kept, outgrown, sizes
 from plait.core.plan.model import Plan
 from plait.core.plugins import Plugins
 from plait.core.runtime import addresses, hops
+from plait.core.runtime.capacity import MapUse, as_grown
 from plait.core.runtime.datapath import Datapath, Swapped
 from plait.core.runtime.devices import LinkTable, missing_cgroup
 from plait.core.runtime.generation import Generation
+from plait.core.runtime.inputs import SOURCE, file_source, handlers_of, object_paths
 from plait.core.runtime.state import State
 
-SOURCE = "files"
 HOST_SOURCE = "kernel"
+
+GROW_PATIENCE = 60.0
+"""Seconds until a map that could not grow is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +50,26 @@ class Applied:
     warnings: tuple[str, ...]
 
 
-class Node:
-    """Everything that one instance does. Not safe for threads; hold `runtime.lock` meanwhile."""
+class Outgrown(Exception):
+    """Maps of a generation that is about to run are too small: `entries` are their next sizes."""
 
-    def __init__(self, paths: Paths, plugins: Plugins) -> None:
+    def __init__(self, entries: Mapping[str, int]) -> None:
+        super().__init__(f"too small: {', '.join(entries)}")
+        self.entries = entries
+
+
+class Node:
+    """Everything that one instance does. Not safe for threads; hold `runtime.lock` meanwhile.
+
+    `grown` is called when maps have grown while they were in use, with their new sizes.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        plugins: Plugins,
+        grown: Callable[[Swapped, Mapping[str, int]], None] = lambda *_: None,
+    ) -> None:
         self.paths = paths
         self.datapath = Datapath.adopt(paths)
         self.store = Store()
@@ -65,6 +85,10 @@ class Node:
         self._snapshot = Snapshot(objects=(), problems=(), warnings=())
         self._reconciler: Reconciler | None = None
         self._outcome = Outcome(updated=0, deleted=0)
+        self._grown = grown
+        self._last: Collection[tuple[str, str]] = ()  # of what runs: who was refused
+        self._stuck: PlaitError | None = None
+        self._grow_again = 0.0
 
     @property
     def object_paths(self) -> tuple[Path, ...]:
@@ -79,47 +103,59 @@ class Node:
     @property
     def problems(self) -> tuple[PlaitError, ...]:
         """Everything that is wrong with objects now."""
-        return (*self._snapshot.problems, *self.store.problems(), *self._outcome.problems)
+        stuck = (self._stuck,) if self._stuck else ()
+        return (*self._snapshot.problems, *self.store.problems(), *self._outcome.problems, *stuck)
 
     @property
     def warnings(self) -> tuple[PlaitError, ...]:
         """What was passed over, or is most likely not meant."""
         return (*self._snapshot.warnings, *self._overlaps.warnings(self.store))
 
+    def uses(self, flow_tables: Mapping[str, int]) -> tuple[MapUse, ...]:
+        """How full the maps are that settings size: those that objects fill, and the flow tables,
+        of which the live entries are given.
+        """
+        planned = sizes(self._plan) if self._plan else {}
+        entries = {**self._outcome.entries, **flow_tables}
+        return tuple(
+            MapUse.of(name, size, entries[name])
+            for name, size in planned.items()
+            if name in entries
+        )
+
     def apply(self, path: Path) -> Applied:
         """Make the config at `path` the one that runs. PlaitError: what ran before still runs."""
         path = path.absolute()  # it is remembered, and who asks later may be elsewhere
         config = load_config(path, self._plugins.features())
         self.links.check(config)
-        plan = plan_config(config, self._plugins, self._kernel)
+        state = self.datapath.state
+        plan = as_grown(
+            plan_config(config, self._plugins, self._kernel),
+            state.map_sizes if state else {},
+            self.datapath.maps,
+        )
         raise_all(missing_cgroup(plan))
         prepared = prepare(plan, self.paths.cache)
         source = self._source_of(config)
         changed = self._take(source.scan())
-        anchors = self.links.wanted(config, self.store.values())
-
-        def fill(generation: Generation) -> None:
-            fitted = not self._outcome.overflows
-            addresses.write(generation.maps, self.links.own)
-            self._reconcile(config, plan, generation, changed)
-            if fitted and self.datapath.generation not in (None, generation):
-                # Smaller maps than what runs needs would take entries from under its traffic.
-                raise_all(self._outcome.overflows)
-
         swapped = None
+        self._last = self._outcome.refused
         try:
             if self.datapath.is_current(prepared):
-                fill(self._running)
-                self.datapath.place(anchors)
+                addresses.write(self.datapath.maps, self.links.own)
+                self._reconcile(config, plan, self._running, changed)
+                self.datapath.place(self.links.wanted(config, self.store.values()))
                 self.datapath.remember(prepared, str(path))
             else:
-                swapped = self.datapath.replace(prepared, anchors, config=str(path), fill=fill)
+                plan, swapped = self._replace(config, prepared, changed, origin=str(path))
         except BaseException:
             self._restore()
             raise
         self._config, self._source, self._plan = config, source, plan
+        self._grow_again = 0.0
+        swapped = self.grow() or swapped
         return Applied(
-            plan=plan,
+            plan=self._plan,
             swapped=swapped,
             compiled=len(prepared.compiled.objects) - prepared.compiled.cached,
             outcome=self._outcome,
@@ -146,10 +182,43 @@ class Node:
         changed = self._take(self._source.scan(paths))
         if not changed:
             return None
-        outcome = self._sync(changed)
+        self._sync(changed)
+        self.grow()
+        outcome = self._outcome
         if any(kind == Endpoint.kind for kind, _, _ in changed):
             self.place()
         return outcome
+
+    def grow(self) -> Swapped | None:
+        """Replace maps that have no room for what is wanted by larger ones, as far as the config
+        allows; None: there is nothing to do.
+
+        Traffic goes on. When it fails, what fits is served; it is tried again, not at once.
+        """
+        if self._plan is None or self._config is None or self.datapath.state is None:
+            return None
+        larger = outgrown(self._plan, self._outcome.wanted)
+        if not larger:
+            self._stuck = None
+            return None
+        if time.monotonic() < self._grow_again:
+            return None
+        state = self.datapath.state
+        self._last = self._outcome.refused
+        try:
+            prepared = prepare(self._plan, self.paths.cache).resized(larger)
+            self._plan, swapped = self._replace(
+                self._config, prepared, (), origin=state.config, way_back=state
+            )
+        except PlaitError as error:
+            self._restore()
+            self._stuck = PlaitError(f"{', '.join(larger)} cannot grow: {error}", hint=error.hint)
+            self._grow_again = time.monotonic() + GROW_PATIENCE
+            return None
+        self._stuck = None
+        now = {each.spec.name: each.entries for each in self._plan.maps}
+        self._grown(swapped, {name: now[name] for name in larger})
+        return swapped
 
     def links_changed(self, names: Collection[str]) -> None:
         """Links of these names came, went or changed: follow with entries and attachments."""
@@ -201,21 +270,25 @@ class Node:
         self.resume()
         state = self.datapath.way_back()
         config = self._remembered(state)
-        plan = plan_config(config, self._plugins, self._kernel)
+        plan = kept(plan_config(config, self._plugins, self._kernel), state.map_sizes)
         raise_all(missing_cgroup(plan))
-
-        def fill(generation: Generation) -> None:
-            addresses.write(generation.maps, self.links.own)
-            self._reconcile(config, plan, generation, self.store.keys())
-
         anchors = self.links.wanted(config, self.store.values())
+        fill = partial(self._fill, config, plan, self.store.keys())
+        self._last = self._outcome.refused
         try:
-            self.datapath.rollback(state, plan, anchors, fill)
+            try:
+                self.datapath.rollback(state, plan, anchors, fill)
+            except Outgrown as small:
+                self._reconciler = None
+                prepared = prepare(plan, self.paths.cache).resized(small.entries)
+                plan, _ = self._replace(
+                    config, prepared, self.store.keys(), origin=state.config, way_back=state
+                )
         except BaseException:
             self._restore()
             raise
         self._config, self._plan, self._source = config, plan, self._source_of(config)
-        return state.generation
+        return self._running.number
 
     def resume(self) -> None:
         """Follow objects and devices for what runs, by the config that it was made from: until a
@@ -224,13 +297,14 @@ class Node:
         if self._config is not None or self.datapath.state is None:
             return
         config = self._remembered(self.datapath.state)
-        plan = plan_config(config, self._plugins, self._kernel)
+        plan = kept(plan_config(config, self._plugins, self._kernel), self.datapath.state.map_sizes)
         source = self._source_of(config)
         changed = self._take(source.scan())
         anchors = self.links.wanted(config, self.store.values())
         self._reconcile(config, plan, self._running, changed)
         self._config, self._source, self._plan = config, source, plan
         self.datapath.place(anchors)
+        self.grow()
 
     def _remembered(self, state: State) -> Config:
         """The config that a state was made from."""
@@ -241,6 +315,51 @@ class Node:
     def _running(self) -> Generation:
         assert self.datapath.generation is not None
         return self.datapath.generation
+
+    def _replace(
+        self,
+        config: Config,
+        prepared: Prepared,
+        changed: Collection[Key],
+        *,
+        origin: str,
+        way_back: State | None = None,
+    ) -> tuple[Plan, Swapped]:
+        """Put a config in the place of what runs, on maps as large as they have to be: with its
+        plan as it then is. See `Datapath.replace`.
+        """
+        anchors = self.links.wanted(config, self.store.values())
+        fitted = self.datapath.generation is not None and not self._outcome.overflows
+        while True:
+            fill = partial(self._fill, config, prepared.plan, changed, fitted=fitted)
+            try:
+                swapped = self.datapath.replace(
+                    prepared, anchors, config=origin, fill=fill, way_back=way_back
+                )
+            except Outgrown as small:
+                prepared = prepared.resized(small.entries)
+                self._reconciler = None
+            else:
+                return prepared.plan, swapped
+
+    def _fill(
+        self,
+        config: Config,
+        plan: Plan,
+        changed: Collection[Key],
+        generation: Generation,
+        *,
+        fitted: bool = False,
+    ) -> None:
+        """Write what is wanted to the maps of a generation that is about to run. Raises `Outgrown`
+        for maps that may be larger, PlaitError when not all fits that has `fitted` until now.
+        """
+        addresses.write(generation.maps, self.links.own)
+        self._reconcile(config, plan, generation, changed)
+        if larger := outgrown(plan, self._outcome.wanted):
+            raise Outgrown(larger)
+        if fitted:  # smaller maps would take entries from under the traffic of what runs
+            raise_all(self._outcome.overflows)
 
     def _reconcile(
         self, config: Config, plan: Plan, generation: Generation, changed: Collection[Key]
@@ -279,13 +398,11 @@ class Node:
     ) -> Reconciler:
         revisions = Revisions(generation.maps[REVISIONS])
         return Reconciler(
-            (
-                endpoint_handler(self.links.by_name, self.links.macs, self.links.refusal),
-                *self._plugins.handlers(config),
-            ),
+            handlers_of(config, self.links, self._plugins),
             targets,
             bump=revisions.bump,
             bump_all=revisions.bump_all,
+            last=self._last,
         )
 
     def _take(self, snapshot: Snapshot) -> frozenset[Key]:
@@ -306,16 +423,7 @@ class Node:
         endpoints = (each for each in self.store.values() if isinstance(each, Endpoint))
         if keys := [each.key for each in endpoints if concerned(each)]:
             self._sync(keys)
-
-
-def object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:
-    """Where an instance with this config reads objects from."""
-    return (*config.objects, default_folder(paths.run.name))
-
-
-def file_source(config: Config, paths: Paths, plugins: Plugins) -> FileSource:
-    """The objects of an instance with this config."""
-    return FileSource(object_paths(config, paths), (*KINDS, *plugins.kinds()))
+            self.grow()
 
 
 def _ids(names: Iterable[str], generation: Generation) -> tuple[int | None, ...]:

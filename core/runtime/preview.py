@@ -13,24 +13,28 @@ from typing import Self
 from plait.codegen.object import MapDefinition
 from plait.core.config.data import Data, config_data, config_of, object_folders
 from plait.core.config.load import load_config
+from plait.core.config.model import Config
+from plait.core.control.reconciler import Outcome
 from plait.core.errors import raise_all
 from plait.core.kernel import libbpf
 from plait.core.kernel.features import probe
 from plait.core.kernel.info import ProgramInfo
 from plait.core.kernel.links import Attachment, Mechanism
-from plait.core.kernel.maps import ARRAYS, PER_CPU, MapType
+from plait.core.kernel.mapmemory import full_bytes
 from plait.core.kernel.pins import Paths
 from plait.core.objects.store import Store
 from plait.core.pipeline import Prepared, plan_config, prepare
 from plait.core.plan.diff import Effect, KeyChange, key_changes
+from plait.core.plan.growth import outgrown
 from plait.core.plan.model import HookPlan, MapPlan, Plan
 from plait.core.plugins import Plugins
 from plait.core.runtime import attachments
 from plait.core.runtime.attachments import Anchors, Place, places
+from plait.core.runtime.capacity import as_grown
 from plait.core.runtime.datapath import is_current, mechanism_of, unchanged
 from plait.core.runtime.devices import LinkTable, missing_cgroup
 from plait.core.runtime.generation import Generation
-from plait.core.runtime.node import SOURCE, file_source
+from plait.core.runtime.inputs import SOURCE, file_source, handlers_of
 from plait.core.runtime.preview_model import (
     Change,
     HookPreview,
@@ -43,6 +47,7 @@ from plait.core.runtime.preview_model import (
     SysctlPreview,
 )
 from plait.core.runtime.proving import prove
+from plait.core.runtime.rehearsal import rehearse
 from plait.core.runtime.settings import changes as settings_changes
 from plait.core.runtime.staging import (
     MapChange,
@@ -52,8 +57,6 @@ from plait.core.runtime.staging import (
     takeover,
 )
 from plait.core.runtime.state import State
-
-_ENTRY_OVERHEAD = 64  # bytes that the kernel keeps beside a hash map's key and value, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,16 @@ class Running:
         finally:
             generation.close()
 
+    def prepare(
+        self, config: Config, plugins: Plugins, kernel: Mapping[str, bool], cache: Path
+    ) -> Prepared:
+        """A config, on maps of the sizes that they have grown to."""
+        plan = plan_config(config, plugins, kernel)
+        before = self.state.map_sizes if self.state else {}
+        return prepare(
+            as_grown(plan, before, self.generation.maps if self.generation else {}), cache
+        )
+
     def takeover(self, prepared: Prepared) -> Takeover:
         """What becomes of programs and maps."""
         same = unchanged(prepared, self.state)
@@ -99,14 +112,15 @@ def preview(path: Path, paths: Paths, plugins: Plugins, *, load: bool) -> Previe
     links = LinkTable()
     links.refresh()
     links.check(config)
-    plan = plan_config(config, plugins, probe())
-    raise_all(missing_cgroup(plan))
-    prepared = prepare(plan, paths.cache)
     store = Store()
     store.replace(SOURCE, file_source(config, paths, plugins).scan().objects)
     anchors = links.wanted(config, store.values())
     with Running.of(paths) as running:
-        return _compare(prepared, running, anchors, paths, plugins, load=load)
+        prepared = running.prepare(config, plugins, probe(), paths.cache)
+        raise_all(missing_cgroup(prepared.plan))
+        outcome = rehearse(prepared, handlers_of(config, links, plugins), store)
+        prepared = prepared.resized(outgrown(prepared.plan, outcome.wanted))
+        return _compare(prepared, running, anchors, paths, plugins, outcome=outcome, load=load)
 
 
 def _compare(
@@ -116,6 +130,7 @@ def _compare(
     paths: Paths,
     plugins: Plugins,
     *,
+    outcome: Outcome,
     load: bool,
 ) -> Preview:
     plan, state = prepared.plan, running.state
@@ -124,7 +139,7 @@ def _compare(
     where = tuple(_places(mechanism_of(plan), running, taken, anchors))
     moved = any(each.change is not Change.UNCHANGED for each in where)
     info, seconds = _load(prepared, running, paths.cache) if load else ({}, None)
-    maps = tuple(_maps(prepared, running, taken))
+    maps = tuple(_maps(prepared, running, taken, outcome.wanted))
     return Preview(
         node=plan.config.node.name,
         running=running.generation.number if running.generation else None,
@@ -142,11 +157,13 @@ def _compare(
         programs=tuple(_programs(running, taken, info)),
         maps=maps,
         bytes=sum(each.bytes or 0 for each in maps),
+        bound_bytes=sum(each.bound_bytes or 0 for each in maps),
         places=where,
         sysctls=() if running.is_current(prepared) else _sysctls(plan, paths),
         keys=keys,
         verifier_seconds=seconds,
         warnings=prepared.compiled.warnings,
+        problems=tuple(map(str, outcome.problems)),
     )
 
 
@@ -177,7 +194,7 @@ def _keys(
     def alone(data: Data) -> Effect | None:
         objects = tuple(map(Path, state.objects))
         config = replace(config_of(data, plugins.features()), objects=objects)
-        mixed = prepare(plan_config(config, plugins, plan.kernel), paths.cache)
+        mixed = running.prepare(config, plugins, plan.kernel, paths.cache)
         return _effect(mixed, running, running.takeover(mixed), live=True)
 
     changed = key_changes(dict(state.settings), config_data(plan.config), alone)
@@ -234,23 +251,31 @@ def _change(there: bool, *, kept: bool) -> Change:
     return Change.UNCHANGED if kept else Change.SWAPPED
 
 
-def _maps(prepared: Prepared, running: Running, taken: Takeover) -> Iterator[MapPreview]:
+def _maps(
+    prepared: Prepared, running: Running, taken: Takeover, wanted: Mapping[str, int]
+) -> Iterator[MapPreview]:
     defined = definitions(prepared.compiled.objects)
     for each in prepared.plan.maps:
         definition, _ = defined[each.spec.name]
-        yield _map(each, definition, taken.maps[each.spec.name])
+        name = each.spec.name
+        yield _map(each, definition, taken.maps[name], wanted.get(name))
     for name in running.generation.maps if running.generation else ():
         if name not in defined:
             yield MapPreview(name=name, change=Change.GONE)
 
 
-def _map(each: MapPlan, definition: MapDefinition, change: MapChange) -> MapPreview:
+def _map(
+    each: MapPlan, definition: MapDefinition, change: MapChange, wanted: int | None
+) -> MapPreview:
     return MapPreview(
         name=each.spec.name,
         change=change,
         plugin=each.plugin,
-        entries=each.spec.max_entries,
-        bytes=_full_bytes(definition, each.spec.max_entries),
+        entries=each.entries,
+        wanted=wanted,
+        bytes=_full_bytes(definition, each.entries),
+        bound=each.bound,
+        bound_bytes=_full_bytes(definition, each.bound),
         key=each.spec.config_key,
     )
 
@@ -300,10 +325,11 @@ def _load(
 
 
 def _full_bytes(definition: MapDefinition, max_entries: int) -> int:
-    key, value = (-(-size // 8) * 8 for size in (definition.key_size, definition.value_size))
-    if definition.map_type == MapType.RINGBUF:
-        return max_entries
-    if definition.map_type in PER_CPU:
-        value *= libbpf.possible_cpus()
-    overhead = 0 if definition.map_type in ARRAYS else key + _ENTRY_OVERHEAD
-    return max_entries * (value + overhead)
+    return full_bytes(
+        map_type=definition.map_type,
+        key_size=definition.key_size,
+        value_size=definition.value_size,
+        max_entries=max_entries,
+        flags=definition.flags,
+        cpus=libbpf.possible_cpus(),
+    )

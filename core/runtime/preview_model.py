@@ -56,15 +56,22 @@ class ProgramPreview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapPreview:
-    """A map, by whom it is and what becomes of it. `bytes` is what it takes when it is full, about;
-    `key` the setting that sizes it. Of a map that goes only the name is known.
+    """A map, by whom it is and what becomes of it.
+
+    `entries` is what it has room for, `wanted` what the objects come to, of a map that they fill;
+    `bytes` what it takes when it is full, about; `bound` the entries that it may grow to, and
+    `bound_bytes` what these take; `key` the setting that sizes it. Of a map that goes only the name
+    is known.
     """
 
     name: str
     change: str
     plugin: str | None = None
     entries: int | None = None
+    wanted: int | None = None
     bytes: int | None = None
+    bound: int | None = None
+    bound_bytes: int | None = None
     key: str | None = None
 
 
@@ -95,7 +102,8 @@ class Preview:
 
     `running` is the generation that runs, None when nothing does. `effect` is the dearest of all
     that would change, None when nothing would, or nothing runs. `verifier_seconds` and the counts
-    of programs are there with --load.
+    of programs are there with --load. `problems` are those of objects: they keep nothing else from
+    running.
     """
 
     node: str
@@ -106,11 +114,13 @@ class Preview:
     programs: tuple[ProgramPreview, ...]
     maps: tuple[MapPreview, ...]
     bytes: int
+    bound_bytes: int
     places: tuple[PlacePreview, ...]
     sysctls: tuple[SysctlPreview, ...]
     keys: tuple[KeyChange, ...]
     verifier_seconds: float | None
     warnings: tuple[str, ...]
+    problems: tuple[str, ...]
 
     def plain(self) -> dict[str, object]:
         """As plain data."""

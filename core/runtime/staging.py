@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from plait.codegen.layout import layout_of
+from plait.codegen.layout import Layout, layout_of
 from plait.codegen.object import MapDefinition, ObjectInfo, read_object
-from plait.core.api.contract import MapSpec, OnReload
+from plait.core.api.contract import OnReload
 from plait.core.errors import PlaitError, SystemProblem
 from plait.core.kernel import info as kernel_info
 from plait.core.kernel.bpfobject import BpfObject, ObjectMap, VerifierRefused
 from plait.core.kernel.maps import Map
 from plait.core.kernel.verifier import Header, explain
-from plait.core.plan.model import Plan
+from plait.core.plan.model import MapPlan, Plan
 from plait.core.runtime.generation import Generation
 
 _RODATA = ".rodata"
@@ -98,12 +98,12 @@ def takeover(
 
     PlaitError when headers and contributions do not agree on the maps that there are.
     """
-    specs = {each.spec.name: each.spec for each in plan.maps}
+    planned = {each.spec.name: each for each in plan.maps}
     defined = definitions(objects)
-    _check_same(specs.keys(), defined.keys())
+    _check_same(planned.keys(), defined.keys())
     maps = {
-        name: _map_change(specs[name], *defined[name], before.maps.get(name) if before else None)
-        for name in specs
+        name: _map_change(each, *defined[name], before.maps.get(name) if before else None)
+        for name, each in planned.items()
     }
     kept = _kept(objects, before, unchanged, maps) if before else ()
     programs = {
@@ -151,7 +151,7 @@ def _check_same(contributed: Set[str], defined: Set[str]) -> None:
 
 
 def _map_change(
-    spec: MapSpec, definition: MapDefinition, info: ObjectInfo, before: Map | None
+    planned: MapPlan, definition: MapDefinition, info: ObjectInfo, before: Map | None
 ) -> MapChange:
     """What happens to the map that `definition` describes, given the one that runs now."""
     if before is None:
@@ -160,14 +160,14 @@ def _map_change(
     same = (
         now.type == definition.map_type
         and now.flags == definition.flags
-        and now.max_entries == spec.max_entries
-        and before.layouts() == _layouts(definition, info)
+        and now.max_entries == planned.entries
+        and before.layouts() == layouts(definition, info)
     )
     if same:
         return MapChange.CARRIED
-    if spec.reconciled:
+    if planned.spec.reconciled:
         return MapChange.REFILLED
-    return MapChange.MIGRATED if spec.on_reload is OnReload.CARRY else MapChange.RESET
+    return MapChange.MIGRATED if planned.spec.on_reload is OnReload.CARRY else MapChange.RESET
 
 
 def definitions(
@@ -200,7 +200,7 @@ class _Loader:
         self._objects = objects
         self._before = before
         self._most_entries = most_entries
-        self._specs = {each.spec.name: each.spec for each in plan.maps}
+        self._sizes = {each.spec.name: each.entries for each in plan.maps}
         self._maps: dict[str, Map] = {}
         self._programs: dict[str, int] = {}
         self._changes = changes
@@ -252,7 +252,7 @@ class _Loader:
         failed = _UNMADE.search(str(error))
         for each in self._plan.maps:
             if failed and each.spec.name == failed[1]:
-                what = f"map {each.spec.name} of {each.plugin}, {each.spec.max_entries} entries"
+                what = f"map {each.spec.name} of {each.plugin}, {each.entries} entries"
                 hint = each.spec.config_key and f"lower {each.spec.config_key}"
                 return SystemProblem(f"the kernel cannot make {what}: {why}", hint=hint)
         return SystemProblem(f"the maps of {name} cannot be made: {error}")
@@ -275,7 +275,7 @@ class _Loader:
                 self._programs[program] = handle.fd()
 
     def staged(self) -> Staged:
-        order = [name for name in self._specs if name in self._maps]
+        order = [name for name in self._sizes if name in self._maps]
         return Staged(
             programs=dict(sorted(self._programs.items())),  # threads end in any order
             maps={name: self._maps[name] for name in order},
@@ -292,7 +292,7 @@ class _Loader:
             self._maps[name] = Map(os.dup(before.fd))
             handle.reuse(before.fd)
         else:
-            entries = self._specs[name].max_entries
+            entries = self._sizes[name]
             handle.set_max_entries(min(entries, self._most_entries or entries))
 
     def _map_before(self, name: str) -> Map | None:
@@ -319,7 +319,8 @@ def headers_of(plan: Plan) -> dict[str, Header]:
     }
 
 
-def _layouts(definition: MapDefinition, info: ObjectInfo) -> tuple[object, object]:
+def layouts(definition: MapDefinition, info: ObjectInfo) -> tuple[Layout, Layout]:
+    """The layouts of a map's key and value. PlaitError when it has none."""
     if definition.key_type is None or definition.value_type is None:
         raise PlaitError(
             f"map {definition.name} has no key or value type",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from plait.core.config.data import Data, config_data, object_folders
 from plait.core.config.model import Config
+from plait.core.plan.growth import MapSize
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,9 +21,10 @@ Content = TypeVar("Content", bound="DataclassInstance")
 class State:
     """The committed generation.
 
-    `programs` has the content key of each object, `drops` a sentence for each drop reason,
-    `settings` the whole config, `objects` its folders; `before` is the state of the previous
-    generation, without one of its own. `held`: rolled back to, until the config is edited.
+    `programs` has the content key of each object, `drops` a sentence for each drop reason, `sizes`
+    a MapSize as plain data of each map that a setting sizes, `settings` the whole config, `objects`
+    its folders; `before` is the state of the previous generation, without one of its own. `held`:
+    rolled back to, until the config is edited.
     """
 
     generation: int
@@ -33,6 +35,7 @@ class State:
     programs: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
     drops: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     settings: Data = field(default_factory=dict)
     objects: Sequence[str] = ()
     before: Mapping[str, object] = field(default_factory=dict)
@@ -50,6 +53,11 @@ class State:
         """Replace the file at once: a reader sees the state before or this one."""
         write_json(run / "state.json", asdict(self))
 
+    @property
+    def map_sizes(self) -> dict[str, MapSize]:
+        """`sizes`, read."""
+        return {name: from_plain(MapSize, size) for name, size in self.sizes.items()}
+
     def plain(self) -> dict[str, object]:
         """As plain data, without the state before."""
         return asdict(replace(self, before={}))
@@ -58,6 +66,10 @@ class State:
         """The state of the previous generation, from which this one is the way back."""
         before = from_plain(type(self), self.before)
         return replace(before, previous=self.generation, before=self.plain(), held=True)
+
+    def on_the_way_of(self, other: Self) -> Self:
+        """This state, with the way back that another one has."""
+        return replace(self, previous=other.previous, before=other.before, held=other.held)
 
     def left_behind(self, config: Config) -> bool:
         """True for the config that a rollback has led away from."""
@@ -103,8 +115,13 @@ class OldSettings:
 
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file so that no reader ever sees half of it."""
+    write_text(path, json.dumps(content, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that no reader ever sees half of it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

@@ -1,6 +1,6 @@
 """The state of one instance, gathered for `plait status`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from zlib import crc32
@@ -12,9 +12,10 @@ from plait.core.kernel.pins import Paths
 from plait.core.plan.core import DROPS
 from plait.core.runtime import attachments
 from plait.core.runtime.agent import Status
+from plait.core.runtime.capacity import MapUse, nearly_full
 from plait.core.runtime.generation import Generation
 from plait.core.runtime.reading import read_agent
-from plait.core.runtime.state import State
+from plait.core.runtime.state import State, from_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,14 @@ class InstanceStatus:
     agent: Status | None
     places: tuple[AttachedPlace, ...] = ()
     drops: dict[str, int] = field(default_factory=dict)
+    maps: tuple[MapUse, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the agent warns of; without one, of which maps it would warn."""
+        if self.agent is not None:
+            return tuple(self.agent.warnings)
+        return tuple(use.warning for use in nearly_full(self.maps))
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -52,6 +61,7 @@ class InstanceStatus:
         return {
             "generation": self.state.generation if self.state else None,
             **asdict(self),
+            "warnings": self.warnings,
             "problems": self.problems,
         }
 
@@ -68,9 +78,17 @@ def read_status(paths: Paths) -> InstanceStatus:
             agent=agent,
             places=_places(paths, set(running.program_ids().values())),
             drops=_drops(running.maps[DROPS], state),
+            maps=tuple(_uses(running.maps, state, agent)),
         )
     finally:
         running.close()
+
+
+def _uses(maps: Mapping[str, Map], state: State, agent: Status | None) -> Iterator[MapUse]:
+    """As the agent has counted; the rest is counted now."""
+    counted = {str(use["name"]): from_plain(MapUse, use) for use in agent.maps} if agent else {}
+    for name, size in state.map_sizes.items():
+        yield counted.get(name) or MapUse.of(name, size, maps[name].count())
 
 
 def _places(paths: Paths, ours: set[int]) -> tuple[AttachedPlace, ...]:

@@ -80,6 +80,12 @@ class Capacity:
         minimum=1,
         maximum=10_000_000,
     )
+    growth: int = setting(
+        4,
+        doc="how many times these sizes a map may grow to when it is full; 1: none grows",
+        minimum=1,
+        maximum=64,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Load balancing: a flow to a Service's address goes to one of its backends, and stays there."""
 
+from functools import partial
 from pathlib import Path
 
 from plait.core.api import (
@@ -91,12 +92,13 @@ def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
     """
     services, backends = lb.capacity.services, lb.capacity.backends
     chunks = services + backends * SLOTS_EACH // CHUNK
+    sized = partial(_map, growth=lb.capacity.growth)
     return (
-        _map("lb_groups", services + backends // GROUP, "lb.capacity.backends"),
-        _map("lb_maglev", chunks, "lb.capacity.services"),
-        _map("lb_ranges", lb.capacity.ranges, "lb.capacity.ranges"),
-        _map("lb_addresses", 2 * services, "lb.capacity.services"),
-        _map("lb_services", services, "lb.capacity.services"),
+        sized("lb_groups", services + backends // GROUP, "lb.capacity.backends"),
+        sized("lb_maglev", chunks, "lb.capacity.services"),
+        sized("lb_ranges", lb.capacity.ranges, "lb.capacity.ranges"),
+        sized("lb_addresses", 2 * services, "lb.capacity.services"),
+        sized("lb_services", services, "lb.capacity.services"),
         _remembers("lb_affinity", lb.capacity.clients, "lb.capacity.clients"),
         *(
             (_remembers("lb_sockets", lb.capacity.sockets, "lb.capacity.sockets"),)
@@ -106,8 +108,14 @@ def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
     )
 
 
-def _map(name: str, max_entries: int, config_key: str) -> MapSpec:
-    return MapSpec(name=name, max_entries=max_entries, reconciled=True, config_key=config_key)
+def _map(name: str, max_entries: int, config_key: str, *, growth: int) -> MapSpec:
+    return MapSpec(
+        name=name,
+        max_entries=max_entries,
+        grows_to=max_entries * growth,
+        reconciled=True,
+        config_key=config_key,
+    )
 
 
 def _remembers(name: str, max_entries: int, config_key: str) -> MapSpec:

@@ -9,6 +9,7 @@ import pytest
 from plait.core.api import PlaitError, Verdict
 from plait.core.objects.model import Object
 from plait.core.objects.parse import Kinds, kind_table, parse_text
+from plait.core.runtime.metrics import MapReader
 from plait.core.runtime.staging import stage
 from plait.core.testing.loading import Loader
 from plait.testing import Datapath, MakeDatapath, tcp, udp
@@ -108,6 +109,18 @@ def test_a_quota_that_grows_lets_a_flow_go_on(datapath: Datapath, kinds: Kinds) 
     after = [datapath.pod_egress(packet).verdict for _ in range(2)]
 
     assert before == after == [Verdict.REDIRECT, Verdict.DROP]
+
+
+def test_prometheus_is_told_of_its_destinations(
+    datapath: Datapath, kinds: Kinds, plait_loader: Loader
+) -> None:
+    datapath.put(quota_of(2, kinds, "UDP"))
+    config = plait_loader.config({"routing": {}, "quota": {}}, {})
+
+    ((metric, samples),) = plait_loader.plugins.samples(config, MapReader(datapath.maps))
+
+    assert metric.name == "plait_quota_destinations"
+    assert {sample.labels["protocol"]: sample.value for sample in samples} == {"TCP": 0, "UDP": 1}
 
 
 def test_a_constant_from_yaml_turns_the_limit_off(

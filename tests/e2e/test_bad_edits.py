@@ -50,7 +50,7 @@ INVALID_CONFIGS = {
     "missing": ("  routing: {mode: native}\n", "", "routing"),
     "too small": (
         "algorithm: maglev",
-        "algorithm: maglev, capacity: {services: 1}",
+        "algorithm: maglev, capacity: {services: 1, growth: 1}",
         "lb.capacity.services",
     ),
 }

@@ -148,7 +148,7 @@ def test_an_agent_of_another_instance_in_the_same_namespace_is_refused(node: Nod
 def test_a_full_map_is_named_and_what_fits_is_served(node: Node) -> None:
     text = node.config.read_text()
     node.config.write_text(
-        text.replace("algorithm: maglev", "algorithm: maglev, capacity: {services: 4}")
+        text.replace("algorithm: maglev", "algorithm: maglev, capacity: {services: 4, growth: 1}")
     )
     node.start()
     node.write("zoo.yaml", service("zoo", ips=("10.96.0.99",), backends=("10.244.1.11",)))
@@ -160,7 +160,7 @@ def test_a_full_map_is_named_and_what_fits_is_served(node: Node) -> None:
     assert "raise lb.capacity.services" in shown.stderr
     assert "zoo.yaml:1:1: " in shown.stderr
     assert _connects(node, SERVICE)
-    assert node.edit("{services: 4}", "{services: 8}").problems == []
+    assert node.edit("services: 4", "services: 8").problems == []
     assert _connects(node, "10.96.0.99:80")
 
 

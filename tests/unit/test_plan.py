@@ -313,6 +313,26 @@ def test_a_map_that_cannot_be_made_is_refused(node: Node, entries: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("bound", [7, 2**32])
+def test_a_bound_that_no_map_can_grow_to_is_refused(node: Node, bound: int) -> None:
+    spec = MapSpec(name="lb_slots", max_entries=8, grows_to=bound, reconciled=True)
+    node.add("lb", maps=(spec,))
+
+    assert node.problems() == [
+        f"map 'lb_slots' of plugin 'lb' has grows_to={bound};"
+        " expected a whole number from 8 to 4294967295"
+    ]
+
+
+def test_a_map_that_the_datapath_fills_does_not_grow(node: Node) -> None:
+    node.add("lb", maps=(MapSpec(name="lb_slots", max_entries=8, grows_to=16),))
+
+    assert node.problems() == [
+        "map 'lb_slots' of plugin 'lb' may grow, and is not reconciled;"
+        " expected reconciled=True, or no grows_to"
+    ]
+
+
 def test_a_constant_that_no_header_declares_is_refused_with_the_nearest(node: Node) -> None:
     declared = 'PLAIT_CONST(__u32, lb_limit, "at most");'
     node.add("lb", text=declared, constants={"lb_limit": 1, "lb_limti": 2})

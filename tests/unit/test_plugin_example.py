@@ -57,7 +57,7 @@ def test_its_keys_are_in_the_schema(installed: Path) -> None:
     schema = json.loads(plait(installed, "schema"))
 
     keys = schema["properties"]["features"]["properties"]["quota"]["properties"]
-    assert list(keys) == ["enforce", "destinations"]
+    assert list(keys) == ["enforce", "destinations", "growth"]
 
 
 def test_a_config_with_its_feature_is_valid(installed: Path) -> None:

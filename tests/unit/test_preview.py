@@ -5,8 +5,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from plait.core.cli.plan import describe
 from plait.core.plan.diff import Effect, KeyChange
+from plait.core.plan.growth import MapSize
+from plait.core.runtime.agent import Status
+from plait.core.runtime.capacity import MapUse
 from plait.core.runtime.preview_model import (
     Change,
     HookPreview,
@@ -18,17 +23,22 @@ from plait.core.runtime.preview_model import (
     StepPreview,
     SysctlPreview,
 )
+from plait.core.runtime.state import State
+from plait.core.runtime.status import AttachedPlace, InstanceStatus
 
 JSON_PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 
 STEP = StepPreview(stage="service", function="lb_one", plugin="lb", header="lb.h", line=12)
-SERVICES = MapPreview(
-    name="lb_services",
+SLOTS = MapPreview(
+    name="lb_slots",
     change="migrated",
     plugin="lb",
     entries=1000,
+    wanted=830,
     bytes=3 * 2**20,
-    key="lb.capacity.services",
+    bound=4000,
+    bound_bytes=12 * 2**20,
+    key="lb.slots",
 )
 PREVIEW = Preview(
     node="a",
@@ -40,8 +50,9 @@ PREVIEW = Preview(
         ProgramPreview(name="pod_egress", change=Change.SWAPPED, instructions=81, walked=164),
         ProgramPreview(name="pod_ingress", change=Change.GONE),
     ),
-    maps=(SERVICES, MapPreview(name="nat_ports", change=Change.GONE)),
+    maps=(SLOTS, MapPreview(name="nat_ports", change=Change.GONE)),
     bytes=3 * 2**20,
+    bound_bytes=12 * 2**20,
     places=(
         PlacePreview(
             device="eth0",
@@ -65,6 +76,7 @@ PREVIEW = Preview(
     ),
     verifier_seconds=0.25,
     warnings=("the disk is full",),
+    problems=("map lb_slots is full",),
 )
 
 
@@ -86,9 +98,9 @@ programs
   verified and loaded in 250 ms
 
 maps
-  lb_services  lb      1000 entries     3.0 MiB  migrated  lb.capacity.services
-  nat_ports                                      gone
-  3.0 MiB when they are full
+  lb_slots   lb       830 of 1000 entries     3.0 MiB  up to 4000: 12.0 MiB  migrated  lb.slots
+  nat_ports                                                                  gone
+  3.0 MiB when they are full, 12.0 MiB when they have grown as far as they may
 
 devices
   eth0  pod_egress  tcx  swapped
@@ -105,10 +117,43 @@ against generation 3, which runs: map migration
     )
 
 
-def test_every_key_of_the_json_is_documented_and_no_other() -> None:
-    documented = re.findall(r"^\| `([^`]+)` \|", JSON_PAGE.read_text(), re.MULTILINE)
+STATUS = InstanceStatus(
+    state=State(generation=3),
+    agent=Status(pid=1, config="", started=0.0, problems=["one"], warnings=["another"]),
+    places=(
+        AttachedPlace(
+            device="eth0",
+            cgroup=None,
+            hook="netdev_ingress",
+            program="netdev_ingress",
+            mechanism="tcx",
+            others=("other",),
+        ),
+    ),
+    drops={"REASON": 12},
+    maps=(
+        MapUse.of("lb_slots", MapSize(declared=1, entries=2, bound=4, key="lb.capacity.slots"), 1),
+    ),
+)
 
-    assert documented == list(dict.fromkeys(_paths(json.loads(json.dumps(PREVIEW.plain())))))
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        ("plan", PREVIEW.plain()),
+        ("status", STATUS.plain() | {"state": "its own", "agent": "its own"}),
+    ],
+    ids=["plan", "status"],
+)
+def test_every_key_of_the_json_is_documented_and_no_other(
+    verb: str, answer: dict[str, object]
+) -> None:
+    sections = re.split(r"^## plait (\w+)$", JSON_PAGE.read_text(), flags=re.M)
+    section = sections[sections.index(verb) + 1]
+
+    documented = re.findall(r"^\| `([^`]+)` \|", section, re.M)
+
+    assert documented == list(dict.fromkeys(_paths(json.loads(json.dumps(answer)))))
 
 
 def _paths(value: object, path: str = "") -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The reconciler, on maps that are dicts: what it writes, in which order, and what it tells."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -28,6 +28,7 @@ class DictMap:
         self.capacity = capacity
         self.entries: dict[bytes, bytes] = {}
         self.config_key = f"test.capacity.{name}"
+        self.bound = capacity
 
     def encode_key(self, record: Record) -> bytes:
         return str(record["name"]).encode()
@@ -110,13 +111,14 @@ class Bench:
         self.store = Store()
         self.start()
 
-    def start(self) -> None:
+    def start(self, last: Collection[tuple[str, str]] = ()) -> None:
         """As an agent does: with nothing in mind, and the maps as they are."""
         self.reconciler = Reconciler(
             (HANDLER,),
             {"used": self.used, "user": self.user},
             bump=self.bumps.append,
             bump_all=self._bump_all,
+            last=last,
         )
 
     def _bump_all(self) -> None:
@@ -139,7 +141,7 @@ def test_wanted_entries_are_written() -> None:
     outcome = bench.put(thing("a"), thing("b", value="2"))
 
     assert bench.entries == {"a": "1", "b": "2"}
-    assert outcome == Outcome(updated=4, deleted=0)
+    assert (outcome.updated, outcome.deleted, outcome.problems) == (4, 0, ())
 
 
 def test_updates_come_in_the_order_of_use_and_removals_after_them_in_reverse() -> None:
@@ -163,7 +165,7 @@ def test_what_did_not_change_is_not_written() -> None:
     outcome = bench.put(thing("a"), thing("b", value="2"))
 
     assert bench.log == [("update", "used", (b"b",)), ("update", "user", (b"b",))]
-    assert outcome == Outcome(updated=2, deleted=0)
+    assert (outcome.updated, outcome.deleted, outcome.problems) == (2, 0, ())
 
 
 def test_only_scopes_that_changed_are_asked() -> None:
@@ -257,7 +259,7 @@ def test_a_start_adopts_what_the_maps_hold() -> None:
     outcome = bench.put(thing("same"), thing("other", value="2"), thing("new"))
 
     assert bench.entries == {"same": "1", "other": "2", "new": "1"}
-    assert outcome == Outcome(updated=4, deleted=2)
+    assert (outcome.updated, outcome.deleted, outcome.problems) == (4, 2, ())
 
 
 def test_a_start_leaves_the_unknown_alone_while_objects_are_missing() -> None:
@@ -389,7 +391,38 @@ def test_a_full_map_is_told_with_the_key_that_sizes_it_and_the_rest_proceeds() -
     assert bench.user.entries.keys() == {b"a", b"b"}
     (problem,) = outcome.problems
     assert problem.what == "map used is full: no room for Thing default/c and 1 more"
+    assert problem.expected == "it may have 2 entries at most"
     assert problem.hint == "raise test.capacity.used"
+
+
+def test_how_many_entries_are_wanted_is_told_whether_they_fit_or_not() -> None:
+    bench = Bench(capacity=2)
+    bench.put(thing("a"), thing("b"))
+    bench.start()
+
+    wanted = [
+        bench.put(*state).wanted["used"]
+        for state in (
+            [thing("a"), thing("b")],  # adopted
+            [thing("a"), thing("b"), thing("c", "c1", "c2")],
+            [thing("a"), thing("b", "a"), thing("c", "a")],  # one entry, three who want it
+            [thing("b", "a")],
+            [],
+        )
+    ]
+
+    assert wanted == [2, 4, 1, 1, 0]
+
+
+def test_what_nobody_wants_counts_while_it_is_there() -> None:
+    bench = Bench()
+    bench.put(thing("a"), thing("b"))
+    bench.start()
+
+    missing = bench.put(thing("a"), complete=False)
+    complete = bench.put(thing("a"), thing("c"))
+
+    assert (missing.wanted["used"], complete.wanted["used"]) == (2, 2)
 
 
 def test_what_does_not_fit_is_not_referred_to() -> None:
@@ -398,6 +431,111 @@ def test_what_does_not_fit_is_not_referred_to() -> None:
     bench.put(thing("a"), thing("b", "b1", "b2"))
 
     assert bench.user.entries.keys() == {b"a"}
+
+
+def test_what_does_not_fit_takes_no_room() -> None:
+    bench = Bench(capacity=3)
+
+    bench.put(thing("a"), thing("b", "b1", "b2", "b3"), thing("c"))
+
+    assert bench.entries == {"a": "1", "c": "1"}
+
+
+def test_an_object_that_grew_beyond_what_fits_is_served_as_it_was() -> None:
+    bench = Bench(capacity=3)
+    bench.put(thing("a"), thing("b", "b1", "b2"))
+
+    outcome = bench.put(thing("a"), thing("b", "b2", "b3", "b4", value="2"))
+
+    assert bench.entries == {"a": "1", "b1": "1", "b2": "1"}
+    assert bench.user.entries == bench.used.entries
+    assert (bench.log, bench.bumps) == ([], [])
+    assert [each.what for each in outcome.problems] == [
+        "map used is full: no room for Thing default/b"
+    ]
+
+
+def test_an_object_in_a_full_map_changes_while_others_are_refused() -> None:
+    bench = Bench(capacity=2)
+    bench.put(thing("b", "b1", "b2"), thing("c"))
+
+    outcome = bench.put(thing("b", "b2", "b3", value="2"), thing("c"))
+
+    assert bench.entries == {"b2": "2", "b3": "2"}
+    assert bench.user.entries == bench.used.entries
+    assert [each.what for each in outcome.problems] == [
+        "map used is full: no room for Thing default/c"
+    ]
+
+
+def test_room_that_is_made_is_used_at_once_whatever_the_names() -> None:
+    bench = Bench(capacity=3)
+    bench.put(thing("x", "x1"), thing("y", "y1", "y2"))
+
+    outcome = bench.put(thing("x", "x1", "x2"), thing("y", "y1"))
+
+    assert bench.entries == {"x1": "1", "x2": "1", "y1": "1"}
+    assert outcome.problems == ()
+
+
+def test_who_is_served_comes_before_who_is_new() -> None:
+    bench = Bench(capacity=3)
+    bench.put(thing("y", "y1", "y2"))
+
+    outcome = bench.put(thing("a"), thing("y", "y1", "y2", "y3"))
+
+    assert bench.entries == {"y1": "1", "y2": "1", "y3": "1"}
+    assert outcome.refused == {("things", "a")}
+
+
+def test_room_that_was_made_while_no_agent_ran_is_used_at_once() -> None:
+    bench = Bench(capacity=2)
+    bench.put(thing("a"), thing("b"))
+    bench.start()
+
+    outcome = bench.put(thing("a"), thing("c"))
+
+    assert bench.entries == {"a": "1", "c": "1"}
+    assert outcome.problems == ()
+
+
+def test_a_start_takes_no_room_from_those_that_are_served() -> None:
+    bench = Bench(capacity=2)
+    bench.put(thing("x"), thing("y"))
+    bench.start()
+
+    bench.put(thing("a"), thing("x"), thing("y"))
+
+    assert bench.entries == {"x": "1", "y": "1"}
+
+
+def test_an_object_that_grew_beyond_what_fits_is_served_as_it_was_after_a_start() -> None:
+    bench = Bench(capacity=3)
+    bench.put(thing("a"), thing("b", "b1", "b2"))
+    bench.start()
+    grown = thing("b", "b2", "b3", "b4", value="2")
+
+    bench.put(thing("a"), grown)
+    before = bench.entries
+    bench.put(grown)
+
+    assert before == {"a": "1", "b1": "1", "b2": "1"}
+    assert bench.entries == {"b2": "2", "b3": "2", "b4": "2"}
+
+
+def test_who_was_refused_makes_way_for_others_in_new_maps() -> None:
+    bench = Bench(capacity=2)
+    things = (thing("a"), thing("x"), thing("y"))
+    bench.put(*things[1:])
+    refused = bench.put(*things).refused
+    bench.used.entries.clear()
+    bench.user.entries.clear()
+
+    bench.start(refused)
+    bench.put(*things)
+
+    assert refused == {("things", "a")}
+    assert bench.entries == {"x": "1", "y": "1"}
 
 
 def test_what_did_not_fit_is_written_when_there_is_room() -> None:
@@ -473,6 +611,26 @@ def test_every_entry_that_changed_is_bumped(states: list[list[Thing]]) -> None:
         assert {address_of(name) for name in names} <= frozenset().union(*bench.bumps)
 
 
+@given(STATES, st.integers(min_value=1, max_value=4), st.booleans())
+def test_in_a_full_map_each_is_served_as_it_is_or_as_it_was(
+    states: list[list[Thing]], capacity: int, restarts: bool
+) -> None:
+    bench = Bench(capacity)
+    for state in states:
+        before = bench.entries
+        outcome = bench.put(*state)
+        if restarts:
+            bench.start()
+
+        assert len(bench.used.entries) <= capacity
+        assert outcome.wanted["used"] >= outcome.entries["used"] == len(bench.used.entries)
+        assert bench.user.entries.keys() == bench.used.entries.keys()
+        refused = {scope for _, scope in outcome.refused}
+        wanted = {name for each in state for name in each.names}
+        fitting = {name for each in state for name in each.names if each.group not in refused}
+        assert fitting <= bench.entries.keys() <= wanted | before.keys()
+
+
 @given(STATES, st.integers(min_value=1, max_value=4))
 def test_once_there_is_room_nothing_is_left_out(states: list[list[Thing]], capacity: int) -> None:
     bench, once = Bench(capacity), Bench()
@@ -506,4 +664,4 @@ def test_an_empty_key_set_changes_nothing() -> None:
 
     outcome = bench.reconciler.sync(bench.store, no_keys)
 
-    assert outcome == Outcome(updated=0, deleted=0)
+    assert (outcome.updated, outcome.deleted, outcome.problems) == (0, 0, ())

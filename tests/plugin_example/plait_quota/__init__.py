@@ -1,5 +1,6 @@
 """Quota: what the datapath gains when `quota:` is configured."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -10,6 +11,7 @@ from plait.core.api import (
     PLUGIN_API,
     Config,
     Contribution,
+    EntriesByMap,
     Entry,
     Feature,
     Field,
@@ -19,9 +21,12 @@ from plait.core.api import (
     Hook,
     MapSpec,
     Meta,
+    Metric,
+    MetricKind,
     Object,
     PlaitError,
     Position,
+    Sample,
     Stage,
     hookimpl,
     setting,
@@ -39,6 +44,9 @@ class QuotaConfig:
     enforce: bool = setting(True, doc="false: count packets, but let all of them pass")
     destinations: int = setting(
         1000, doc="how many destinations may have a quota", minimum=1, maximum=1_000_000
+    )
+    growth: int = setting(
+        4, doc="how many times as many may come to fit; 1: no more", minimum=1, maximum=64
     )
 
 
@@ -95,6 +103,7 @@ def plait_contribute(config: Config) -> Contribution | None:
             MapSpec(
                 name="quota_limits",
                 max_entries=quota.destinations,
+                grows_to=quota.destinations * quota.growth,
                 config_key="quota.destinations",
                 reconciled=True,
             ),
@@ -110,6 +119,27 @@ def plait_handlers(config: Config) -> tuple[Handler, ...]:
     if config.section(QuotaConfig) is None:
         return ()
     return (Handler(name="quota", kinds=(Quota,), wanted=_wanted),)
+
+
+@hookimpl
+def plait_metrics(config: Config) -> tuple[Metric, ...]:
+    if config.section(QuotaConfig) is None:
+        return ()
+    return (
+        Metric(
+            name="plait_quota_destinations",
+            help="destinations that have a quota, by protocol",
+            kind=MetricKind.GAUGE,
+            labels=("protocol",),
+            samples=_destinations,
+        ),
+    )
+
+
+def _destinations(entries: EntriesByMap) -> Iterator[Sample]:
+    counts = Counter(key["proto"] for key, _ in entries["quota_limits"])
+    for name, number in PROTOCOLS.items():
+        yield Sample(value=counts[number], labels={"protocol": name})
 
 
 def _fragment(stage: Stage, function: str) -> Fragment:
