@@ -6,6 +6,7 @@ import click
 import pluggy
 
 from plait.core.api.contract import Contribution, Feature, Handler
+from plait.core.api.controllers import Controller
 from plait.core.config.model import Config
 from plait.core.objects.model import Object
 
@@ -31,6 +32,11 @@ def plait_contribute(config: Config) -> Contribution | None:
 @hookspec
 def plait_handlers(config: Config) -> tuple[Handler, ...]:  # type: ignore[empty-body]
     """The control plane: how objects become map entries."""
+
+
+@hookspec
+def plait_controllers(config: Config) -> tuple[Controller, ...]:  # type: ignore[empty-body]
+    """The control plane that acts elsewhere than in maps; only an agent runs it."""
 
 
 @hookspec

@@ -1,9 +1,10 @@
 """One node: a config that became a datapath, and objects that become its maps' entries."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from plait.core.api.controllers import Controller
 from plait.core.config.data import config_of
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
@@ -17,7 +18,7 @@ from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
 from plait.core.objects.kinds import KINDS
-from plait.core.objects.model import Endpoint, Key
+from plait.core.objects.model import Endpoint, Key, Object
 from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
@@ -33,6 +34,10 @@ from plait.core.runtime.state import State
 
 SOURCE = "files"
 HOST_SOURCE = "kernel"
+PUBLISHED = "published by"
+"""How the sources of controllers begin. Of two objects with one key, that of SOURCE counts: the
+store goes by name.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,8 @@ class Node:
         self._snapshot = Snapshot(objects=(), problems=(), warnings=())
         self._reconciler: Reconciler | None = None
         self._outcome = Outcome(updated=0, deleted=0)
+        self._news: set[Key] | None = None
+        self.controllers: tuple[Controller, ...] = ()
 
     @property
     def object_paths(self) -> tuple[Path, ...]:
@@ -73,8 +80,8 @@ class Node:
 
     @property
     def objects(self) -> int:
-        """How many objects the sources have, without those that have the name of another one."""
-        return len(self.store) - 1  # the node itself is no source's
+        """How many objects the files have, without those that have the name of another one."""
+        return self.store.size(SOURCE)
 
     @property
     def problems(self) -> tuple[PlaitError, ...]:
@@ -92,6 +99,7 @@ class Node:
         config = load_config(path, self._plugins.features())
         self.links.check(config)
         plan = plan_config(config, self._plugins, self._kernel)
+        controllers = self._plugins.controllers(config)
         prepared = prepare(plan, self.paths.cache)
         source = self._source_of(config)
         changed = self._take(source.scan())
@@ -117,6 +125,7 @@ class Node:
             self._restore()
             raise
         self._config, self._source, self._plan = config, source, plan
+        self.controllers = controllers
         return Applied(
             plan=plan,
             swapped=swapped,
@@ -142,13 +151,16 @@ class Node:
         """
         if self._source is None:
             return None
-        changed = self._take(self._source.scan(paths))
-        if not changed:
-            return None
-        outcome = self._sync(changed)
-        if any(kind == Endpoint.kind for kind, _, _ in changed):
-            self.place()
-        return outcome
+        return self._follow(self._take(self._source.scan(paths)))
+
+    def publish(self, controller: str, objects: Sequence[Object]) -> Outcome | None:
+        """Make `objects` all that a controller has; as `scan`."""
+        return self._follow(self._replace(f"{PUBLISHED} {controller}", objects))
+
+    def news(self) -> Collection[Key] | None:
+        """The keys of objects that have changed since this was last asked for; None: all may."""
+        news, self._news = self._news, set()
+        return news
 
     def links_changed(self, names: Collection[str]) -> None:
         """Links of these names came, went or changed: follow with entries and attachments."""
@@ -201,6 +213,7 @@ class Node:
         state = self.datapath.way_back()
         config = self._remembered(state)
         plan = plan_config(config, self._plugins, self._kernel)
+        controllers = self._plugins.controllers(config)
 
         def fill(generation: Generation) -> None:
             addresses.write(generation.maps, self.links.own)
@@ -213,6 +226,7 @@ class Node:
             self._restore()
             raise
         self._config, self._plan, self._source = config, plan, self._source_of(config)
+        self.controllers = controllers
         return state.generation
 
     def resume(self) -> None:
@@ -223,11 +237,13 @@ class Node:
             return
         config = self._remembered(self.datapath.state)
         plan = plan_config(config, self._plugins, self._kernel)
+        controllers = self._plugins.controllers(config)
         source = self._source_of(config)
         changed = self._take(source.scan())
         devices = self.links.wanted(config, self.store.values())
         self._reconcile(config, plan, self._running, changed)
         self._config, self._source, self._plan = config, source, plan
+        self.controllers = controllers
         self.datapath.place(devices)
 
     def _remembered(self, state: State) -> Config:
@@ -288,11 +304,24 @@ class Node:
 
     def _take(self, snapshot: Snapshot) -> frozenset[Key]:
         self._snapshot = snapshot
-        changed = self.store.replace(SOURCE, snapshot.objects).keys
+        return self._replace(SOURCE, snapshot.objects)
+
+    def _replace(self, source: str, objects: Iterable[Object]) -> frozenset[Key]:
+        changed = self.store.replace(source, objects).keys
         self._overlaps.update(self.store, changed)
         return changed
 
+    def _follow(self, changed: Collection[Key]) -> Outcome | None:
+        """Bring maps and attachments in step; None: nothing changed."""
+        if not changed:
+            return None
+        outcome = self._sync(changed)
+        if any(kind == Endpoint.kind for kind, _, _ in changed):
+            self.place()
+        return outcome
+
     def _sync(self, changed: Collection[Key] | None) -> Outcome:
+        self._news = None if changed is None or self._news is None else self._news.union(changed)
         if self._reconciler is not None:
             self._outcome = self._reconciler.sync(
                 self.store, changed, complete=not self._snapshot.problems
