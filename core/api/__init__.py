@@ -29,12 +29,13 @@ from plait.core.api.contract import (
     Sysctl,
     Verdict,
 )
+from plait.core.api.controllers import Controller, Follower, Publish, Report, View
 from plait.core.api.hookspecs import hookimpl
 from plait.core.config.model import Config, NodeConfig
 from plait.core.config.settings import setting
 from plait.core.errors import PlaitError, Position
 from plait.core.objects.document import Field
-from plait.core.objects.model import Address, Endpoint, HostPort, Meta, Network, Object
+from plait.core.objects.model import Address, Endpoint, HostPort, Key, Meta, Network, Object
 from plait.core.objects.nodes import Host, Node
 from plait.core.objects.services import (
     Distribution,
@@ -51,6 +52,7 @@ __all__ = [
     "Address",
     "Config",
     "Contribution",
+    "Controller",
     "Distribution",
     "Endpoint",
     "EndpointSlice",
@@ -60,12 +62,14 @@ __all__ = [
     "Field",
     "FieldValue",
     "FlowPart",
+    "Follower",
     "Fragment",
     "Handler",
     "Hook",
     "Host",
     "HostPort",
     "KernelFeature",
+    "Key",
     "MapSpec",
     "Meta",
     "Metric",
@@ -78,7 +82,9 @@ __all__ = [
     "PacketTest",
     "PlaitError",
     "Position",
+    "Publish",
     "Record",
+    "Report",
     "Sample",
     "Service",
     "ServicePort",
@@ -88,6 +94,7 @@ __all__ = [
     "Sysctl",
     "TrafficPolicy",
     "Verdict",
+    "View",
     "hookimpl",
     "packets",
     "setting",

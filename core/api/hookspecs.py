@@ -6,6 +6,7 @@ import click
 import pluggy
 
 from plait.core.api.contract import Contribution, Feature, Handler, Metric
+from plait.core.api.controllers import Controller
 from plait.core.config.model import Config
 from plait.core.objects.model import Object
 
@@ -36,6 +37,11 @@ def plait_handlers(config: Config) -> tuple[Handler, ...]:  # type: ignore[empty
 @hookspec
 def plait_metrics(config: Config) -> tuple[Metric, ...]:  # type: ignore[empty-body]
     """What this plugin tells of its maps to Prometheus."""
+
+
+@hookspec
+def plait_controllers(config: Config) -> tuple[Controller, ...]:  # type: ignore[empty-body]
+    """The control plane that acts elsewhere than in maps; only an agent runs it."""
 
 
 @hookspec

@@ -42,6 +42,10 @@ class Store(Mapping[Key, Object]):
     def __len__(self) -> int:
         return len(self._objects)
 
+    def size(self, source: str) -> int:
+        """How many objects a source has, of those with one key the first."""
+        return len(self._sources.get(source, ()))
+
     def replace(self, source: str, objects: Iterable[Object]) -> Changes:
         """Make `objects`, in the order of their positions, all that `source` has."""
         now = tuple(objects)

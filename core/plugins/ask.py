@@ -16,6 +16,7 @@ from plait.core.api.contract import (
     MetricKind,
     Sample,
 )
+from plait.core.api.controllers import Controller
 from plait.core.config.model import Config
 from plait.core.config.settings import json_schema
 from plait.core.errors import PlaitError, raise_all
@@ -93,6 +94,16 @@ class Plugins:
         return tuple(
             (metric, _samples(plugin, metric, entries)) for plugin, metric in self.metrics(config)
         )
+
+    def controllers(self, config: Config) -> tuple[Controller, ...]:
+        """What an agent with this config runs. Raises for a name that two plugins give."""
+        owned = [
+            (plugin, controller)
+            for plugin in self.plugins
+            for controller in self._ask(plugin, "plait_controllers", Controller, config=config)
+        ]
+        _refuse_two_owners((plugin, f"controller '{each.name}'") for plugin, each in owned)
+        return tuple(controller for _, controller in owned)
 
     def commands(self) -> tuple[click.Command, ...]:
         """The verbs that plugins add. Raises for one that two plugins add."""

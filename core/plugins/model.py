@@ -44,13 +44,13 @@ def blame(name: str, doing: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         raise PlaitError(
             f"plugin '{name}' failed {doing}: {type(error).__name__}: {error}",
-            at=_raised_at(error),
+            at=raised_at(error),
             hint="nothing was changed; fix the plugin or remove it",
         ) from error
 
 
-def _raised_at(error: BaseException) -> Position | None:
-    """The innermost line that is the plugin's, or a library's that it called."""
+def raised_at(error: BaseException) -> Position | None:
+    """The innermost line that is a plugin's, or a library's that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return Position(
             file=Path(error.filename), line=error.lineno or 1, column=max(error.offset or 1, 1)

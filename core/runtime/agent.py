@@ -6,7 +6,8 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -30,6 +31,7 @@ from plait.core.objects.sources.watch import Watch
 from plait.core.plugins import Plugins
 from plait.core.runtime import collector
 from plait.core.runtime.capacity import nearly_full
+from plait.core.runtime.controllers import Controllers, Published
 from plait.core.runtime.datapath import Swapped
 from plait.core.runtime.memory import give_back
 from plait.core.runtime.node import Node
@@ -56,7 +58,7 @@ class Command(Enum):
     STOP = "stop"
 
 
-Message = Command | Event
+Message = Command | Event | Published
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class Agent:
         self._paths = paths
         self._node = Node(paths, plugins, grown=self._grown)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._controllers = Controllers(self._inbox.put, self._node.publish)
         self._watch: Watch | None = None
         self._watched: tuple[Path, ...] = ()
         self._hz = 0
@@ -124,6 +127,7 @@ class Agent:
             self._follow()
         finally:
             notify("STOPPING=1")
+            self._controllers.stop()
             monitor.stop()
             config_watch.stop()
             if self._watch:
@@ -139,10 +143,11 @@ class Agent:
         if self._holds():
             self._status.held = True
             self._node.resume()
-            self._watch_objects()
-            self._publish()
+            self._follow_config()
         else:
             self._apply(first=self._node.datapath.generation is None)
+        self._lead()
+        self._publish()
         self._node.hops_unknown()
         gc.freeze()
         gc.enable()
@@ -163,6 +168,7 @@ class Agent:
                 self._handle(messages)
             except PlaitError as error:
                 self._complain(error)
+            self._lead()
             self._publish()
 
     def _next(self, timeout: float) -> list[Message]:
@@ -176,7 +182,12 @@ class Agent:
             return messages
 
     def _handle(self, messages: list[Message]) -> None:
-        self._follow_kernel([each for each in messages if not isinstance(each, Command)])
+        self._follow_kernel(
+            [each for each in messages if not isinstance(each, Command | Published)]
+        )
+        reports = {each.run: each for each in messages if isinstance(each, Published)}
+        for report in reports.values():
+            self._take(report)
         if Command.ROLLBACK in messages:
             self._roll_back()
         if Command.APPLY in messages or (Command.CONFIG in messages and not self._holds()):
@@ -229,7 +240,7 @@ class Agent:
                 raise
             self._complain(error)
             self._node.resume()
-            self._watch_objects()
+            self._follow_config()
             return
         self._status.held, self._status.error = False, None
         elapsed = (time.monotonic() - began) * 1000
@@ -245,8 +256,7 @@ class Agent:
         for warning in applied.warnings:
             log.warning("%s", warning)
         self._report(applied.outcome)
-        self._watch_objects()
-        self._publish()
+        self._follow_config()
 
     def _holds(self) -> bool:
         """A rollback lasts until the config is edited, whatever becomes of this process."""
@@ -260,14 +270,14 @@ class Agent:
         number = self._node.rollback()
         self._status.held, self._status.error = True, None
         log.warning("rolled back to generation %d, until the config is edited", number)
-        self._watch_objects()
+        self._follow_config()
 
     def _scan(self) -> None:
         began = time.monotonic()
-        known = self._complaints()
+        known = _complaints(self._node)
         outcome = self._node.scan(self._watch.news() if self._watch else frozenset())
         if outcome is None:
-            self._tell(self._complaints() - known)
+            self._tell(_complaints(self._node) - known)
         else:
             elapsed = (time.monotonic() - began) * 1000
             self._note("objects", elapsed)
@@ -282,18 +292,36 @@ class Agent:
             "grown after %.0f ms: %s; generation %d runs", milliseconds, maps, swapped.number
         )
 
+    def _take(self, published: Published) -> None:
+        """A controller has something to say."""
+        began, name = time.monotonic(), published.run.controller.name
+        with self._news_told(self._node, self._controllers):
+            outcome = self._controllers.take(published)
+        if outcome is not None:
+            self._note(name, (time.monotonic() - began) * 1000)
+            log.info(
+                "%s: map entries: %d written, %d removed", name, outcome.updated, outcome.deleted
+            )
+
+    def _lead(self) -> None:
+        """Show controllers what has become of the objects."""
+        with self._news_told(self._controllers):
+            self._controllers.follow(self._node.store, self._node.news())
+
+    @contextmanager
+    def _news_told(self, *those: "Complainer") -> Iterator[None]:
+        """Tell what is complained of after this and was not before."""
+        known = _complaints(*those)
+        yield
+        self._tell(_complaints(*those) - known)
+
     def _note(self, what: str, milliseconds: float) -> None:
         change: dict[str, object] = {"what": what, "ms": milliseconds, "at": time.time()}
         self._status.changes = [*self._status.changes, change][-CHANGES_KEPT:]
 
     def _report(self, outcome: Outcome) -> None:
         log.info("map entries: %d written, %d removed", outcome.updated, outcome.deleted)
-        self._tell(self._complaints())
-
-    def _complaints(self) -> frozenset[tuple[int, str]]:
-        """(level, text) of everything that is wrong with objects, or passed over."""
-        problems = {(logging.ERROR, each.explain()) for each in self._node.problems}
-        return frozenset(problems | {(logging.WARNING, str(each)) for each in self._node.warnings})
+        self._tell(_complaints(self._node))
 
     def _tell(self, complaints: Iterable[tuple[int, str]]) -> None:
         for level, text in sorted(complaints):
@@ -303,6 +331,11 @@ class Agent:
         self._status.error = error.explain()
         log.error("%s", error.explain())
         log.error("what runs is unchanged")
+
+    def _follow_config(self) -> None:
+        """Watch and run what the config says that runs."""
+        self._controllers.keep(self._node.controllers)
+        self._watch_objects()
 
     def _watch_objects(self) -> None:
         paths = self._node.object_paths
@@ -336,7 +369,8 @@ class Agent:
     def _publish(self) -> None:
         generation = self._node.datapath.generation
         self._status.generation = generation.number if generation else 0
-        self._status.problems = [each.explain() for each in self._node.problems]
+        problems = (*self._node.problems, *self._controllers.problems)
+        self._status.problems = [each.explain() for each in problems]
         uses = self._node.uses(self._flow_tables)
         full = nearly_full(uses, self._nearly_full)
         for use in full:
@@ -345,7 +379,7 @@ class Agent:
         self._nearly_full = frozenset(use.name for use in full)
         self._status.maps = [asdict(use) for use in uses]
         self._status.warnings = [
-            *(str(each) for each in self._node.warnings),
+            *(str(each) for each in (*self._node.warnings, *self._controllers.warnings)),
             *(use.warning for use in full),
         ]
         self._status.objects = self._node.objects
@@ -353,3 +387,13 @@ class Agent:
             write_json(self._paths.run / "agent.json", asdict(self._status))
         except OSError as error:
             log.warning("plait status will not know: %s", error)
+
+
+Complainer = Node | Controllers[Outcome | None]
+
+
+def _complaints(*those: Complainer) -> frozenset[tuple[int, str]]:
+    """(level, text) of everything that is wrong, or passed over."""
+    problems = {(logging.ERROR, each.explain()) for one in those for each in one.problems}
+    warnings = {(logging.WARNING, str(each)) for one in those for each in one.warnings}
+    return frozenset(problems | warnings)

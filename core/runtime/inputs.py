@@ -13,6 +13,7 @@ from plait.core.plugins import Plugins
 from plait.core.runtime.devices import LinkTable
 
 SOURCE = "files"
+HOST_SOURCE = "kernel"
 
 
 def object_paths(config: Config, paths: Paths) -> tuple[Path, ...]:

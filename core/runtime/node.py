@@ -1,11 +1,12 @@
 """One node: a config that became a datapath, and objects that become its maps' entries."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from plait.core.api.controllers import Controller
 from plait.core.config.data import config_of
 from plait.core.config.load import load_config
 from plait.core.config.model import Config
@@ -16,7 +17,7 @@ from plait.core.endpoints.monitor import NeighbourChanged
 from plait.core.errors import PlaitError, raise_all
 from plait.core.kernel.features import probe
 from plait.core.kernel.pins import Paths
-from plait.core.objects.model import Endpoint, Key
+from plait.core.objects.model import Endpoint, Key, Object
 from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource, Snapshot
 from plait.core.objects.store import Store
@@ -30,10 +31,19 @@ from plait.core.runtime.capacity import MapUse, as_grown
 from plait.core.runtime.datapath import Datapath, Swapped
 from plait.core.runtime.devices import LinkTable, missing_cgroup
 from plait.core.runtime.generation import Generation
-from plait.core.runtime.inputs import SOURCE, file_source, handlers_of, object_paths
+from plait.core.runtime.inputs import (
+    HOST_SOURCE,
+    SOURCE,
+    file_source,
+    handlers_of,
+    object_paths,
+)
 from plait.core.runtime.state import State
 
-HOST_SOURCE = "kernel"
+PUBLISHED = "published by"
+"""How the sources of controllers begin. Of two objects with one key, that of SOURCE counts: the
+store goes by name.
+"""
 
 GROW_PATIENCE = 60.0
 """Seconds until a map that could not grow is tried again."""
@@ -89,6 +99,8 @@ class Node:
         self._last: Collection[tuple[str, str]] = ()  # of what runs: who was refused
         self._stuck: PlaitError | None = None
         self._grow_again = 0.0
+        self._news: set[Key] | None = None
+        self.controllers: tuple[Controller, ...] = ()
 
     @property
     def object_paths(self) -> tuple[Path, ...]:
@@ -97,8 +109,8 @@ class Node:
 
     @property
     def objects(self) -> int:
-        """How many objects the sources have, without those that have the name of another one."""
-        return len(self.store) - 1  # the node itself is no source's
+        """How many objects the files have, without those that have the name of another one."""
+        return self.store.size(SOURCE)
 
     @property
     def problems(self) -> tuple[PlaitError, ...]:
@@ -135,6 +147,7 @@ class Node:
             self.datapath.maps,
         )
         raise_all(missing_cgroup(plan))
+        controllers = self._plugins.controllers(config)
         prepared = prepare(plan, self.paths.cache)
         source = self._source_of(config)
         changed = self._take(source.scan())
@@ -152,6 +165,7 @@ class Node:
             self._restore()
             raise
         self._config, self._source, self._plan = config, source, plan
+        self.controllers = controllers
         self._grow_again = 0.0
         swapped = self.grow() or swapped
         return Applied(
@@ -179,15 +193,16 @@ class Node:
         """
         if self._source is None:
             return None
-        changed = self._take(self._source.scan(paths))
-        if not changed:
-            return None
-        self._sync(changed)
-        self.grow()
-        outcome = self._outcome
-        if any(kind == Endpoint.kind for kind, _, _ in changed):
-            self.place()
-        return outcome
+        return self._follow(self._take(self._source.scan(paths)))
+
+    def publish(self, controller: str, objects: Sequence[Object]) -> Outcome | None:
+        """Make `objects` all that a controller has; as `scan`."""
+        return self._follow(self._put(f"{PUBLISHED} {controller}", objects))
+
+    def news(self) -> Collection[Key] | None:
+        """The keys of objects that have changed since this was last asked for; None: all may."""
+        news, self._news = self._news, set()
+        return news
 
     def grow(self) -> Swapped | None:
         """Replace maps that have no room for what is wanted by larger ones, as far as the config
@@ -272,6 +287,7 @@ class Node:
         config = self._remembered(state)
         plan = kept(plan_config(config, self._plugins, self._kernel), state.map_sizes)
         raise_all(missing_cgroup(plan))
+        controllers = self._plugins.controllers(config)
         anchors = self.links.wanted(config, self.store.values())
         fill = partial(self._fill, config, plan, self.store.keys())
         self._last = self._outcome.refused
@@ -288,6 +304,7 @@ class Node:
             self._restore()
             raise
         self._config, self._plan, self._source = config, plan, self._source_of(config)
+        self.controllers = controllers
         return self._running.number
 
     def resume(self) -> None:
@@ -298,11 +315,13 @@ class Node:
             return
         config = self._remembered(self.datapath.state)
         plan = kept(plan_config(config, self._plugins, self._kernel), self.datapath.state.map_sizes)
+        controllers = self._plugins.controllers(config)
         source = self._source_of(config)
         changed = self._take(source.scan())
         anchors = self.links.wanted(config, self.store.values())
         self._reconcile(config, plan, self._running, changed)
         self._config, self._source, self._plan = config, source, plan
+        self.controllers = controllers
         self.datapath.place(anchors)
         self.grow()
 
@@ -407,11 +426,26 @@ class Node:
 
     def _take(self, snapshot: Snapshot) -> frozenset[Key]:
         self._snapshot = snapshot
-        changed = self.store.replace(SOURCE, snapshot.objects).keys
+        return self._put(SOURCE, snapshot.objects)
+
+    def _put(self, source: str, objects: Iterable[Object]) -> frozenset[Key]:
+        changed = self.store.replace(source, objects).keys
         self._overlaps.update(self.store, changed)
         return changed
 
+    def _follow(self, changed: Collection[Key]) -> Outcome | None:
+        """Bring maps and attachments in step; None: nothing changed."""
+        if not changed:
+            return None
+        self._sync(changed)
+        self.grow()
+        outcome = self._outcome
+        if any(kind == Endpoint.kind for kind, _, _ in changed):
+            self.place()
+        return outcome
+
     def _sync(self, changed: Collection[Key] | None) -> Outcome:
+        self._news = None if changed is None or self._news is None else self._news.union(changed)
         if self._reconciler is not None:
             self._outcome = self._reconciler.sync(
                 self.store, changed, complete=not self._snapshot.problems

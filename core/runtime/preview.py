@@ -34,7 +34,7 @@ from plait.core.runtime.capacity import as_grown
 from plait.core.runtime.datapath import is_current, mechanism_of, unchanged
 from plait.core.runtime.devices import LinkTable, missing_cgroup
 from plait.core.runtime.generation import Generation
-from plait.core.runtime.inputs import SOURCE, file_source, handlers_of
+from plait.core.runtime.inputs import HOST_SOURCE, SOURCE, file_source, handlers_of
 from plait.core.runtime.preview_model import (
     Change,
     HookPreview,
@@ -114,6 +114,7 @@ def preview(path: Path, paths: Paths, plugins: Plugins, *, load: bool) -> Previe
     links.check(config)
     store = Store()
     store.replace(SOURCE, file_source(config, paths, plugins).scan().objects)
+    store.replace(HOST_SOURCE, (links.host,))
     anchors = links.wanted(config, store.values())
     with Running.of(paths) as running:
         prepared = running.prepare(config, plugins, probe(), paths.cache)

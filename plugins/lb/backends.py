@@ -1,6 +1,6 @@
 """Backends: who serves a Service's port, in an order and with seeds that all nodes agree on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import gcd
@@ -28,6 +28,10 @@ class Backend(NamedTuple):
     address: Address
     port: int
 
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
     @property
     def packed(self) -> bytes:
         """What hashes are made of: the same on all nodes."""
@@ -46,10 +50,11 @@ class Backend(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """What a slice says of a backend."""
+    """What a slice says of a backend, and what checks do."""
 
     endpoint: SliceEndpoint
     weight: int
+    answers: bool = True
 
 
 Candidates = dict[Backend, Candidate]
@@ -100,6 +105,14 @@ def candidates_of(
     return found
 
 
+def checked(service: Service, candidates: Candidates, silent: Set[Backend]) -> Candidates:
+    """The same, where those that are `silent` do not answer. When nobody else takes new flows, all
+    answer: more likely something is wrong with the checks, and nobody is worse off than without.
+    """
+    told = {key: each._replace(answers=key not in silent) for key, each in candidates.items()}
+    return told if any(told[key].weight for key in _takers(service, told)) else candidates
+
+
 def anywhere(service: Service, candidates: Candidates, here: Here) -> Backends:
     """The backends of the whole cluster, those near to this node where that is asked for."""
     takers = _takers(service, candidates)
@@ -122,17 +135,17 @@ def _hinted(endpoints: Sequence[SliceEndpoint]) -> bool:
 
 
 def _takers(service: Service, candidates: Candidates) -> list[Backend]:
-    """Who takes new flows: who is ready or else, as a last resort, who still serves on its way out.
+    """Who takes new flows, of those that answer: who is ready or else, as a last resort, who still
+    serves on its way out.
 
     Source: KEP-1669, proxy terminating endpoints.
     """
+    answering = {key: each.endpoint for key, each in candidates.items() if each.answers}
     if service.publish_not_ready:
-        return list(candidates)
-    ready = [key for key, each in candidates.items() if each.endpoint.ready]
+        return list(answering)
+    ready = [key for key, endpoint in answering.items() if endpoint.ready]
     return ready or [
-        key
-        for key, each in candidates.items()
-        if each.endpoint.serving and each.endpoint.terminating
+        key for key, endpoint in answering.items() if endpoint.serving and endpoint.terminating
     ]
 
 

@@ -58,7 +58,7 @@ def frontends_of(served: Served) -> Iterator[Frontend]:
         if isinstance(address, family):
             frontend = _frontend(address, port.port, TrafficPolicy.CLUSTER, external)
             yield replace(frontend, ranges=bool(service.source_ranges))
-    if _has_node_port(service, port) and _is_of(service, family):
+    if _has_node_port(service, port) and is_of(service, family):
         frontend = _frontend(ANY_ADDRESS[family], port.node_port, TrafficPolicy.CLUSTER, external)
         yield replace(frontend, of_node=True)
 
@@ -100,6 +100,6 @@ def _has_node_port(service: Service, port: ServicePort) -> bool:
     return service.type in ("NodePort", "LoadBalancer") and port.node_port > 0
 
 
-def _is_of(service: Service, family: type[Address]) -> bool:
+def is_of(service: Service, family: type[Address]) -> bool:
     """A Service without an address of its own is of both families."""
     return not service.cluster_ips or any(isinstance(ip, family) for ip in service.cluster_ips)

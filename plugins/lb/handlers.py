@@ -25,7 +25,6 @@ from plait.plugins.lb.backends import (
     Backends,
     Candidates,
     anywhere,
-    candidates_of,
     on_this_node,
 )
 from plait.plugins.lb.config import Algorithm, LbConfig
@@ -39,6 +38,7 @@ from plait.plugins.lb.frontends import (
     misplaced_ports,
 )
 from plait.plugins.lb.pools import CHOSEN, PROTOCOLS, RANGES, SPLIT, Pool, pool_number, pool_of
+from plait.plugins.lb.silence import BackendHealth, told_candidates
 from plait.plugins.lb.topology import Here
 
 ANYWHERE, OUTSIDE = range(2)
@@ -60,7 +60,7 @@ def handlers(config: Config, lb: LbConfig) -> tuple[Handler, ...]:
     return (
         Handler(
             name="lb",
-            kinds=(Service, EndpointSlice, Node),
+            kinds=(Service, EndpointSlice, Node, BackendHealth),
             scopes=service_scopes,
             shared=lambda each: isinstance(each, Node) and each.meta.name == here.node,
             wanted=Balancer(lb, here).wanted,
@@ -79,9 +79,9 @@ def handlers(config: Config, lb: LbConfig) -> tuple[Handler, ...]:
 
 
 def service_scopes(each: Object) -> tuple[str, ...]:
-    """A Service by its name, a slice by the name of its Service, if it has one."""
+    """A Service by its name, as its health; a slice by the name of its Service, if it has one."""
     match each:
-        case Service():
+        case Service() | BackendHealth():
             return (each.name,)
         case EndpointSlice(service=service) if service:
             return (f"{each.meta.namespace}/{service}",)
@@ -97,17 +97,16 @@ class Balancer:
 
     def wanted(self, _scope: str, objects: Sequence[Object]) -> Iterator[Entry | PlaitError]:
         """The entries of one Service; none while only its slices are there."""
-        slices = [each for each in objects if isinstance(each, EndpointSlice)]
         here = self._here.with_zone_of(objects)
         for service in objects:
             if isinstance(service, Service):
                 yield from misplaced_ports(service, self._config.node_ports)
                 for port in service.ports:
                     for family in FAMILIES:
-                        yield from self._serve(Served(service, port, family), slices, here)
+                        yield from self._serve(Served(service, port, family), objects, here)
 
     def _serve(
-        self, served: Served, slices: Sequence[EndpointSlice], here: Here
+        self, served: Served, objects: Sequence[Object], here: Here
     ) -> Iterator[Entry | PlaitError]:
         frontends = [
             each
@@ -116,7 +115,7 @@ class Balancer:
         ]
         if not frontends:
             return
-        candidates = candidates_of(served.port, slices, served.family)
+        candidates = told_candidates(served, objects)
         if served.port.protocol == "SCTP" and (moved := _moved(frontends, candidates)):
             yield _sctp_moves(served.service, *moved)
             return

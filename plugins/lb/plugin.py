@@ -6,6 +6,7 @@ from pathlib import Path
 from plait.core.api import (
     Config,
     Contribution,
+    Controller,
     Feature,
     FlowPart,
     Fragment,
@@ -65,6 +66,14 @@ def plait_contribute(config: Config) -> Contribution | None:
 def plait_handlers(config: Config) -> tuple[Handler, ...]:
     lb = config.section(LbConfig)
     return () if lb is None else handlers(config, lb)
+
+
+@hookimpl
+def plait_controllers(config: Config) -> tuple[Controller, ...]:
+    from plait.plugins.lb.health.controllers import controllers
+
+    lb = config.section(LbConfig)
+    return () if lb is None else controllers(config, lb)
 
 
 def _fragment(hook: Hook, function: str, header: str) -> Fragment:

@@ -53,6 +53,15 @@ def test_the_manual_has_a_test_that_is_run() -> None:
     assert shown in (ROOT / "tests" / "bpf" / "test_plugin_example.py").read_text()
 
 
+def test_the_manual_has_a_controller_that_is_run() -> None:
+    manual = (DOCS / "plugins.md").read_text()
+
+    [shown] = re.findall(r"^```python\n(class .*?)^```$", manual, re.M | re.S)
+
+    plugin = (ROOT / "tests" / "plugins" / "hosts" / "__init__.py").read_text()
+    assert [part for part in shown.split("\n\n\n") if part not in plugin] == []
+
+
 @pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     prose = re.sub(r"```.*?```|`[^`\n]*`", "", document.read_text(), flags=re.S)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from plait.plugins.lb.pools import (
     SPLIT,
     pool_number,
 )
+from plait.plugins.lb.silence import BackendHealth
 from plait.plugins.lb.topology import Here
 
 VIP4 = IPv4Address("10.96.0.1")
@@ -356,3 +358,67 @@ def test_flags_and_sides_have_the_numbers_of_the_header() -> None:
     assert {name: 1 << bit for bit, name in enumerate(named_in_header("lb_flag"))} == flags
     assert named_in_header("lb_side") == ["ANYWHERE", "OUTSIDE"]
     assert (ANYWHERE, OUTSIDE) == (0, 1)
+
+
+# ---- checks ----
+
+
+def silent(*addresses: str) -> BackendHealth:
+    """What checks say: these do not answer on port 8080."""
+    those = frozenset(Backend(ip_address(address), 8080) for address in addresses)
+    return BackendHealth(meta=Meta(name="web"), silent=those)
+
+
+def shared(*objects: Object) -> tuple[list[str], list[str]]:
+    """(those that take new flows, those that only keep theirs) of the one service."""
+    (entry,) = entries("lb_services", *objects)
+    count = entry.value["count"]
+    assert isinstance(count, int)
+    return few(*objects)[:count], few(*objects)[count:]
+
+
+def test_a_backend_that_does_not_answer_only_keeps_its_flows() -> None:
+    ours = backends(*endpoints("10.244.1.1", "10.244.1.2"))
+
+    takers, others = shared(service(), ours, silent("10.244.1.2"))
+
+    assert (takers, others) == (["10.244.1.1:8080"], ["10.244.1.2:8080"])
+
+
+def test_when_none_answers_all_take_new_flows() -> None:
+    ours = backends(*endpoints("10.244.1.1", "10.244.1.2"))
+
+    takers, others = shared(service(), ours, silent("10.244.1.1", "10.244.1.2"))
+
+    assert (takers, others) == (["10.244.1.1:8080", "10.244.1.2:8080"], [])
+
+
+def test_one_that_is_not_ready_does_not_stand_in_for_those_that_do_not_answer() -> None:
+    ready, other = endpoints("10.244.1.1"), endpoints("10.244.1.2", ready=False)
+
+    takers, others = shared(service(), backends(*ready, *other), silent("10.244.1.1"))
+
+    assert (takers, others) == (["10.244.1.1:8080"], ["10.244.1.2:8080"])
+
+
+def test_one_on_its_way_out_that_answers_stands_in_for_those_that_do_not() -> None:
+    leaving = SliceEndpoint(
+        address=ip_address("10.244.1.2"), ready=False, serving=True, terminating=True
+    )
+
+    takers, _ = shared(service(), backends(*endpoints("10.244.1.1"), leaving), silent("10.244.1.1"))
+
+    assert takers == ["10.244.1.2:8080"]
+
+
+def test_checks_count_even_when_readiness_does_not() -> None:
+    published = replace(service(), publish_not_ready=True)
+    ours = backends(*endpoints("10.244.1.1", "10.244.1.2", ready=False))
+
+    takers, others = shared(published, ours, silent("10.244.1.1"))
+
+    assert (takers, others) == (["10.244.1.2:8080"], ["10.244.1.1:8080"])
+
+
+def test_what_checks_say_belongs_to_the_service() -> None:
+    assert service_scopes(silent("10.244.1.1")) == ("default/web",)

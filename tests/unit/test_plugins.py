@@ -18,7 +18,9 @@ CACHE = """\
     from dataclasses import dataclass
     from pathlib import Path
     import click
-    from plait.core.api import Contribution, Feature, Handler, Object, hookimpl, setting
+    from plait.core.api import (
+        Contribution, Controller, Feature, Handler, Object, hookimpl, setting
+    )
 
     PLUGIN_API = 1
     __version__ = "1.5"
@@ -45,6 +47,10 @@ CACHE = """\
     @hookimpl
     def plait_handlers(config):
         return (Handler(name="cache", kinds=(), wanted=lambda scope, objects: ()),)
+
+    @hookimpl
+    def plait_controllers(config):
+        return (Controller(name="purger", settings=1, start=lambda publish: None),)
 
     @hookimpl
     def plait_commands():
@@ -96,6 +102,7 @@ def test_a_plugin_gives_all_that_its_hooks_return(folder: Folder) -> None:
     assert (use.name, use.version, use.features) == ("cache", "1.5", ("cache",))
     assert contribution.headers == Path("bpf")
     assert [handler.name for handler in plugins.handlers(CONFIG)] == ["cache"]
+    assert [controller.name for controller in plugins.controllers(CONFIG)] == ["purger"]
     assert [command.name for command in plugins.commands()] == ["purge"]
 
 
@@ -308,3 +315,11 @@ def test_two_owners_are_both_named(folder: Folder, method: str, what: str) -> No
     assert refused.value.what == (
         f"{what} has two owners: plugin 'one' in {one} and plugin 'two' in {two}"
     )
+
+
+def test_two_controllers_of_one_name_are_refused(folder: Folder) -> None:
+    folder.add("one.py", CACHE)
+    folder.add("two.py", CACHE)
+
+    with pytest.raises(PlaitError, match="controller 'purger' has two owners: plugin 'one' in"):
+        folder.load().controllers(CONFIG)

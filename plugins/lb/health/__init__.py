@@ -1,0 +1,1 @@
+"""Health: checks of backends, and answers to who asks whether this node serves a Service."""
