@@ -39,6 +39,14 @@ def quickstart(name: str) -> Iterator[Lab]:
         yield lab
 
 
+@contextmanager
+def services_lab(name: str) -> Iterator[Lab]:
+    """The lab of services.yaml: like the quickstart's, with a machine outside of the cluster."""
+    file = Path(__file__).with_name("services.yaml")
+    with Lab.up(parse_topology(file.read_text(), file), name=f"{name}-{os.getpid()}") as lab:
+        yield lab
+
+
 @dataclass(slots=True, kw_only=True)
 class Node:
     """The node `host` of a lab. `folder` holds its config.yaml, its objects and its log."""
@@ -206,8 +214,15 @@ class Node:
 
     def write(self, file: str, text: str) -> Status:
         """Write a file of objects, and wait until the agent has applied it."""
+        return self._applied(lambda: rewrite(self.objects / file, text))
+
+    def unlink(self, file: str) -> Status:
+        """Remove a file of objects, and wait until the agent has applied that."""
+        return self._applied((self.objects / file).unlink)
+
+    def _applied(self, edit: Callable[[], None]) -> Status:
         said = len(_SCANNED.findall(self.log))
-        rewrite(self.objects / file, text)
+        edit()
         self.wait_for(lambda: len(_SCANNED.findall(self.log)) > said)
         return self.settled()
 
