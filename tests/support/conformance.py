@@ -136,7 +136,7 @@ class Story:
         assert written.keys() == {"objects", "steps"}, written.keys()
         return cls(
             name=file.stem,
-            objects={_key(each): each for each in written["objects"]},
+            objects={key_of(each): each for each in written["objects"]},
             steps=tuple(_step(each) for each in written["steps"]),
         )
 
@@ -267,12 +267,12 @@ def tell(story: Story, node: Node, conversations: Conversations) -> None:
     _put(node, story, objects)
     for step in story.steps:
         for key, change in step.change.items():
-            merged = _merged(objects.get(key), change)
+            merged = merged_with(objects.get(key), change)
             if isinstance(merged, dict):
                 objects[key] = merged
             else:
                 del objects[key]
-        objects |= {_key(each): each for each in step.add}
+        objects |= {key_of(each): each for each in step.add}
         if step.change or step.add:
             _put(node, story, objects)
         time.sleep(step.wait)
@@ -291,17 +291,17 @@ def _put(node: Node, story: Story, objects: Documents) -> None:
     assert not status.problems, status.problems
 
 
-def _key(document: Mapping[str, object]) -> str:
+def key_of(document: Mapping[str, object]) -> str:
     metadata = document["metadata"]
     assert isinstance(metadata, dict)
     return f"{document['kind']}/{metadata['name']}"
 
 
-def _merged(target: object, patch: object) -> object:
+def merged_with(target: object, patch: object) -> object:
     """Source: RFC 7386, JSON Merge Patch."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
-        merged[key] = _merged(merged.get(key), value)
+        merged[key] = merged_with(merged.get(key), value)
     return {key: value for key, value in merged.items() if value is not None}
