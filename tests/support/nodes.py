@@ -23,6 +23,11 @@ from plait.core.runtime.agent import Status
 from plait.core.runtime.flows import Flow, read_flows
 from plait.core.runtime.reading import read_agent, running
 
+DRAIN, RESET = "algorithm: maglev", "algorithm: maglev, removed: reset"
+"""In the quickstart's config, and what may stand there instead: a constant of the programs, so that
+these are swapped, and no map is made anew.
+"""
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 PATIENCE = float(os.environ.get("PLAIT_TEST_PATIENCE", "20"))
 """Seconds that a node may take for an answer: more on a machine that is emulated."""
@@ -254,8 +259,11 @@ def service(
     ips: tuple[str, ...],
     backends: tuple[str, ...] = (),
     ports: Mapping[str, tuple[int, int]] | None = None,
+    node_ports: Mapping[str, int] | None = None,
 ) -> str:
-    """A Service and its EndpointSlices as YAML. `ports`: (port, target) by `name/protocol`."""
+    """A Service and its EndpointSlices as YAML. `ports`: (port, target) by `name/protocol`,
+    `node_ports` those of the node by `name`.
+    """
     numbers = ports or {"echo/TCP": (80, 8080), "echo-udp/UDP": (80, 8080)}
     named = [(*key.split("/"), *value) for key, value in numbers.items()]
     documents: list[object] = [
@@ -264,9 +272,16 @@ def service(
             "kind": "Service",
             "metadata": {"name": name},
             "spec": {
+                "type": "NodePort" if node_ports else "ClusterIP",
                 "clusterIPs": list(ips),
                 "ports": [
-                    {"name": each, "protocol": proto, "port": port, "targetPort": target}
+                    {
+                        "name": each,
+                        "protocol": proto,
+                        "port": port,
+                        "targetPort": target,
+                        "nodePort": (node_ports or {}).get(each, 0),
+                    }
                     for each, proto, port, target in named
                 ],
             },
