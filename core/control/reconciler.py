@@ -8,7 +8,7 @@ from plait.core.api.contract import Handler
 from plait.core.control.ledger import Ledger
 from plait.core.control.scopes import UNWRITTEN, Roster, Scope
 from plait.core.control.target import MapTarget
-from plait.core.control.wanted import NOTHING, Encoder, Wanted, place, stamp
+from plait.core.control.wanted import NOTHING, Encoder, Wanted, place, some, stamp
 from plait.core.control.writes import Writes
 from plait.core.errors import PlaitError
 from plait.core.objects.model import Address, Key, Object
@@ -215,10 +215,13 @@ class Reconciler:
             scope.entries = dict.fromkeys(scope.entries, UNWRITTEN)
 
     def _conflicts(self, objects: Mapping[Key, Object], ledger: Ledger) -> Iterator[PlaitError]:
+        names: dict[tuple[Scope, Scope], list[str]] = {}
         for name, owner, other in ledger.conflicts():
+            names.setdefault((owner, other), []).append(name)
+        for (owner, other), clashing in names.items():
             winner, loser = owner.head(objects), other.head(objects)
             yield PlaitError(
-                f"{loser or other.name} wants {name}, which {winner or owner.name} has",
+                f"{loser or other.name} wants {some(clashing)}, which {winner or owner.name} has",
                 at=loser.at if loser else None,
                 expected=f"the one at {winner.at} is used" if winner and winner.at else None,
             )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from plait.core.api.contract import Handler
+from plait.core.control.wanted import head_of
 from plait.core.objects.model import Address, Key, Object
 
 UNWRITTEN = b""
@@ -33,11 +34,8 @@ class Scope:
         return [objects[key] for key in sorted(self.members)]
 
     def head(self, objects: Mapping[Key, Object]) -> Object | None:
-        """The object that stands for the scope in messages: one of the handler's first kind."""
-        own = self.objects(objects)
-        return next(
-            (each for kind in self.handler.kinds for each in own if isinstance(each, kind)), None
-        )
+        """The object that stands for the scope in messages."""
+        return head_of(self.handler, self.objects(objects))
 
 
 class Roster:

@@ -49,6 +49,7 @@ class Encoder:
         """What `handler` wants for a scope. Raises `PlaitError` when it cannot tell."""
         entries: dict[bytes, tuple[Entry, bytes]] = {}
         problems: list[PlaitError] = []
+        ambiguous: list[str] = []
         try:
             for each in handler.wanted(scope, objects):
                 if isinstance(each, PlaitError):
@@ -58,12 +59,16 @@ class Encoder:
                 entry = (each, target.encode_value(each.value))
                 first = entries.setdefault(place(index, target.encode_key(each.key)), entry)
                 if first[1] != entry[1]:
-                    problems.append(PlaitError(f"{scope}: two values for {describe(each)}"))
+                    ambiguous.append(describe(each))
         except PlaitError:
             raise
         except Exception as error:
             what = f"handler {handler.name} failed on {scope}: {type(error).__name__}: {error}"
             raise PlaitError(what, hint="report this to the authors of the plugin") from error
+        if ambiguous:
+            head = head_of(handler, objects)
+            what = f"{head or scope} wants two values for {some(ambiguous)}"
+            problems.append(PlaitError(what, at=head.at if head else None))
         return Wanted(
             values={where: value for where, (_, value) in entries.items()},
             stamps={where: stamp(value) for where, (_, value) in entries.items()},
@@ -71,6 +76,18 @@ class Encoder:
             touches=tuple(entry.touches for entry, _ in entries.values()),
             problems=tuple(problems),
         )
+
+
+def head_of(handler: Handler, objects: Sequence[Object]) -> Object | None:
+    """The object that stands for a scope in messages: one of the handler's first kind."""
+    return next(
+        (each for kind in handler.kinds for each in objects if isinstance(each, kind)), None
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of several, and how many more there are."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def describe(entry: Entry) -> str:

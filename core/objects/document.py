@@ -1,7 +1,7 @@
 """A parsed document as its kind reads it: every value knows its path, every fault is noted."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -221,6 +221,21 @@ class Field:
             case _:
                 shown = brief(str(self.value))
         return f"{self.name} is {shown}"
+
+
+def refuse_twins(items: Iterable[Field], key: str, values: Iterable[Hashable]) -> None:
+    """Note a fault at `key` of each item whose value another item before it has, too."""
+    seen = set()
+    for item, value in zip(items, values, strict=False):
+        if value in seen:
+            written = item[key].value
+            item[key].refuse(
+                f"{key} is missing as in an item before"
+                if written is None
+                else f"{key} '{written}' is here twice",
+                "expected a different one",
+            )
+        seen.add(value)
 
 
 _NO_STRINGS: Mapping[str, str] = MappingProxyType({})

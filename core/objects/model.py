@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import ClassVar, Self
 
 from plait.core.errors import Position
-from plait.core.objects.document import Field
+from plait.core.objects.document import Field, refuse_twins
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -140,7 +140,14 @@ class Endpoint(Object):
             interface=interface,
             addresses=tuple(address for address in addresses if address),
             mac=mac.text("", pattern=_MAC, words="a MAC address such as 0a:58:0a:f4:01:0a") or None,
-            host_ports=tuple(
-                [HostPort.parse(port) for port in spec["ports"] if port["hostPort"].value]
-            ),
+            host_ports=_host_ports(spec["ports"]),
         )
+
+
+def _host_ports(written: Field) -> tuple[HostPort, ...]:
+    items = [port for port in written if port["hostPort"].value]
+    ports = tuple([HostPort.parse(port) for port in items])
+    refuse_twins(
+        items, "hostPort", [(port.protocol, port.host_port, port.address) for port in ports]
+    )
+    return ports

@@ -11,7 +11,7 @@ class Overlaps:
     """Which services have an endpoint's address, kept in step with the objects.
 
     Nothing is refused: both are served, but a port of the service hides the endpoint's own. In
-    Kubernetes, where services have networks of their own, this cannot be.
+    Kubernetes, where services have networks of their own, only an external address can be so.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Overlaps:
     def _shared(self, objects: Iterable[Object]) -> Iterator[tuple[Key, Address]]:
         for each in objects:
             if isinstance(each, Service):
-                for address in each.cluster_ips:
+                for address in (*each.cluster_ips, *each.external_ips, *each.ingress_ips):
                     if address in self._owners:
                         yield each.key, address
 

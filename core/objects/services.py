@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import ClassVar, Self
 
 from plait.core.errors import Position
-from plait.core.objects.document import Field
+from plait.core.objects.document import Field, refuse_twins
 from plait.core.objects.model import PROTOCOLS, Address, Meta, Network, Object
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
@@ -184,7 +183,7 @@ class EndpointSlice(Object):
     def parse(cls, document: Field, meta: Meta, at: Position | None) -> Self:
         written = [port for port in document["ports"] if port["port"].value is not None]
         ports = tuple([SlicePort.parse(port) for port in written])
-        _refuse_twins(written, "name", (port.name for port in ports))
+        refuse_twins(written, "name", (port.name for port in ports))
         return cls(
             meta=meta,
             at=at,
@@ -200,9 +199,9 @@ def _service_ports(written: Field) -> tuple[ServicePort, ...]:
     if len(ports) > 1:
         for item in items:
             item["name"].require("a name, as there is more than one port")
-        _refuse_twins(items, "port", ((port.protocol, port.port) for port in ports))
-        _refuse_twins(items, "name", (port.name for port in ports))
-        _refuse_twins(
+        refuse_twins(items, "port", ((port.protocol, port.port) for port in ports))
+        refuse_twins(items, "name", (port.name for port in ports))
+        refuse_twins(
             [item for item, port in zip(items, ports, strict=True) if port.node_port],
             "nodePort",
             [(port.protocol, port.node_port) for port in ports if port.node_port],
@@ -261,12 +260,3 @@ def _slice_endpoints(document: Field) -> tuple[SliceEndpoint, ...]:
     family = IPv4Address if address_type == "IPv4" else IPv6Address
     found = [SliceEndpoint.parse(endpoint, family) for endpoint in document["endpoints"]]
     return tuple([each for each in found if each])
-
-
-def _refuse_twins(items: Iterable[Field], key: str, values: Iterable[Hashable]) -> None:
-    """Note a fault at `key` of each item whose value another item before it has, too."""
-    seen = set()
-    for item, value in zip(items, values, strict=False):
-        if value in seen:
-            item[key].refuse(f"{key} '{item[key].value}' is here twice", "expected a different one")
-        seen.add(value)

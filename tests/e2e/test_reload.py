@@ -11,7 +11,7 @@ from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
-from support.nodes import CONFIGS, Node, quickstart, rewrite, service
+from support.nodes import CONFIGS, DRAIN, RESET, Node, quickstart, rewrite, service
 from support.traffic import V4, unharmed_traffic
 
 WEB = (CONFIGS / "objects" / "quickstart" / "web.yaml").read_text()
@@ -35,12 +35,11 @@ def node(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("algorithm: maglev", "algorithm: random"),
-        ("algorithm: maglev", "algorithm: maglev, tableSize: 251"),
-        ("algorithm: maglev", "algorithm: maglev, capacity: {services: 20, backends: 50}"),
+        (DRAIN, RESET),
+        (DRAIN, "algorithm: maglev, capacity: {services: 20, backends: 50}"),
         ("node:\n", "node:\n  capacity: {flows: 100000}\n"),
     ],
-    ids=["algorithm", "table-size", "capacity", "flow-table"],
+    ids=["constant", "capacity", "flow-table"],
 )
 def test_a_config_is_edited_there_and_back(node: Node, before: str, after: str) -> None:
     with unharmed_traffic(node.lab):
@@ -49,6 +48,18 @@ def test_a_config_is_edited_there_and_back(node: Node, before: str, after: str) 
 
     assert (edited.error, back.error) == (None, None)
     assert (edited.generation, back.generation) == (2, 3)
+
+
+@pytest.mark.parametrize("after", ["algorithm: random", "algorithm: maglev, tableSize: 251"])
+def test_what_only_maps_know_is_edited_and_no_program_swapped(node: Node, after: str) -> None:
+    before = node.kernel_ids()
+
+    with unharmed_traffic(node.lab):
+        edited = node.edit(DRAIN, after)
+        back = node.edit(after, DRAIN)
+
+    assert (edited.error, back.error) == (None, None)
+    assert node.kernel_ids() == before
 
 
 def test_the_way_of_attaching_is_edited_there_and_back(node: Node) -> None:
@@ -61,7 +72,7 @@ def test_the_way_of_attaching_is_edited_there_and_back(node: Node) -> None:
         back = node.edit(after, before)
 
     assert (edited.error, back.error) == (None, None)
-    assert {place["mechanism"] for place in places} == {"clsact"}
+    assert {place["mechanism"] for place in places} == {"clsact", "cgroup"}
     assert "clsact" not in node.lab.run("node-a", "tc", "qdisc").stdout
 
 
@@ -105,7 +116,9 @@ def test_an_edit_of_objects_compiles_and_swaps_nothing(node: Node) -> None:
     )
 
 
-def test_a_removed_backend_gives_its_connections_up_and_the_others_keep_theirs(node: Node) -> None:
+@pytest.mark.parametrize("removed", [DRAIN, RESET], ids=["drain", "reset"])
+def test_a_removed_backend_keeps_its_connections_or_gives_them_up(node: Node, removed: str) -> None:
+    node.configure(node.config.read_text().replace(DRAIN, f"{removed} "))
     held = start(node.lab, "client", Held, V4, "--count", "100", "--interval", "0.05")
     stream = start(node.lab, "client", Streamed, V4, "--rate", "500")
     start(node.lab, "client", Connected, V4, "--seconds", "0.3").result()
@@ -115,7 +128,8 @@ def test_a_removed_backend_gives_its_connections_up_and_the_others_keep_theirs(n
 
     left, streamed = held.stop(), stream.stop()
     assert left.stalled == 0
-    assert left.reset == left.backends["web-1"] > 0
+    assert left.backends["web-1"] > 0
+    assert left.reset == (left.backends["web-1"] if removed == RESET else 0)
     assert streamed.lost <= 1
 
 
@@ -163,7 +177,7 @@ def test_the_config_is_saved_in_any_way_that_editors_have(
         node.config.unlink()
         _as_config_map(node.folder, {"config.yaml": text})
     node.start()
-    edited = text.replace("maglev", "random")
+    edited = text.replace(DRAIN, RESET)
 
     match way:
         case "in place":
@@ -191,8 +205,8 @@ def test_fifty_reloads_of_each_kind_lose_nothing(node: Node) -> None:
 
     with unharmed_traffic(node.lab, connections=200):
         for number in range(25):
-            for after in ("random", "maglev"):
-                node.configure(text.replace("maglev", after))
+            for after in (RESET, DRAIN):
+                node.configure(text.replace(DRAIN, after))
             for size in (200_000, 262_144):
                 node.configure(text.replace("node:\n", f"node:\n  capacity: {{flows: {size}}}\n"))
             for count in (1, 2):

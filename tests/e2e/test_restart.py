@@ -22,7 +22,7 @@ from plait.core.lab.running import Running, serve, start
 from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
-from support.nodes import Node, quickstart, service
+from support.nodes import DRAIN, RESET, Node, quickstart, service
 
 SERVICE = "10.96.0.10:80"
 FOREIGN = """
@@ -89,7 +89,7 @@ def test_edits_made_while_no_agent_ran_are_made_up_for(node: Node) -> None:
         service("more", ips=("10.96.0.50",), backends=("10.244.1.11",))
     )
     (node.objects / "web.yaml").unlink()
-    node.config.write_text(text.replace("maglev", "random"))
+    node.config.write_text(text.replace(DRAIN, RESET))
 
     node.start()
 
@@ -113,8 +113,8 @@ def _kill_at_random(node: Node, moment: str, rounds: int) -> None:
     node.start()
     dice = random.Random()
     text = node.config.read_text()
-    algorithms = ("random", "maglev")
-    node.configure(text.replace("maglev", "random"))  # so that both are in the cache
+    settings = (RESET, DRAIN)
+    node.configure(text.replace(DRAIN, RESET))  # so that both are in the cache
     node.configure(text)
     traffic = Traffic(node.lab)
 
@@ -122,11 +122,11 @@ def _kill_at_random(node: Node, moment: str, rounds: int) -> None:
         match moment:
             case "start":
                 node.stop()
-                node.config.write_text(text.replace("maglev", algorithms[number % 2]))
+                node.config.write_text(text.replace(DRAIN, settings[number % 2]))
                 node.launch()
                 time.sleep(dice.uniform(0.1, 0.6))
             case "reload":
-                node.config.write_text(text.replace("maglev", algorithms[number % 2]))
+                node.config.write_text(text.replace(DRAIN, settings[number % 2]))
                 time.sleep(dice.uniform(0.0, 0.4))
             case _:
                 time.sleep(dice.uniform(0.0, 0.2))
@@ -169,7 +169,7 @@ def test_apply_runs_without_an_agent_and_twice_is_once(node: Node) -> None:
 
 def test_what_a_killed_agent_left_pinned_goes_with_the_next_start(node: Node) -> None:
     node.apply()
-    node.config.write_text(node.config.read_text().replace("maglev", "random"))
+    node.config.write_text(node.config.read_text().replace(DRAIN, RESET))
     node.apply()
     (node.paths.pins / "gen-77" / "map").mkdir(parents=True)
 
@@ -182,7 +182,7 @@ def test_rollback_brings_the_generation_before_back(node: Node) -> None:
     node.apply()
     first = node.kernel_ids()
     text = node.config.read_text()
-    node.config.write_text(text.replace("maglev", "random"))
+    node.config.write_text(text.replace(DRAIN, RESET))
     node.apply()
     traffic = Traffic(node.lab)
 
@@ -197,7 +197,7 @@ def test_rollback_brings_the_generation_before_back(node: Node) -> None:
 def test_a_running_agent_rolls_back_and_follows_again_with_the_next_edit(node: Node) -> None:
     node.start()
     first = node.kernel_ids()
-    node.edit("maglev", "random")
+    node.edit(DRAIN, RESET)
     traffic = Traffic(node.lab)
 
     done = node.plait("rollback")
@@ -207,7 +207,7 @@ def test_a_running_agent_rolls_back_and_follows_again_with_the_next_edit(node: N
     assert (done.returncode, done.stdout) == (0, "generation 1 runs until the config is edited\n")
     assert "rolled back" in shown
     assert node.kernel_ids() == first
-    assert node.edit("random", "maglev").error is None
+    assert node.edit(RESET, DRAIN).error is None
     assert "rolled back" not in node.plait("status").stdout
     node.write("more.yaml", service("more", ips=("10.96.0.50",), backends=("10.244.1.11",)))
     assert _connects(node, "10.96.0.50:80")
@@ -216,7 +216,7 @@ def test_a_running_agent_rolls_back_and_follows_again_with_the_next_edit(node: N
 def test_a_rollback_outlives_the_agent_and_an_edit_that_changes_nothing(node: Node) -> None:
     node.start()
     first = node.kernel_ids()
-    node.edit("maglev", "random")
+    node.edit(DRAIN, RESET)
     node.plait("rollback")
 
     node.kill()
@@ -229,13 +229,13 @@ def test_a_rollback_outlives_the_agent_and_an_edit_that_changes_nothing(node: No
     assert node.kernel_ids() == first
     node.write("more.yaml", service("more", ips=("10.96.0.50",), backends=("10.244.1.11",)))
     assert _connects(node, "10.96.0.50:80")
-    assert node.edit("random", "maglev").error is None
+    assert node.edit(RESET, DRAIN).error is None
     assert "rolled back" not in node.plait("status").stdout
 
 
 def test_there_is_no_way_back_to_a_generation_of_another_version(node: Node) -> None:
     node.apply()
-    node.config.write_text(node.config.read_text().replace("maglev", "random"))
+    node.config.write_text(node.config.read_text().replace(DRAIN, RESET))
     node.apply()
     now = node.kernel_ids()
     (node.paths.pins / "gen-1" / "map" / "plait_silent").unlink()

@@ -13,7 +13,7 @@ from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.connect import Connected
 from plait.core.lab.traffic.hold import Held
 from plait.core.lab.traffic.stream import Streamed
-from support.nodes import Node, quickstart, service
+from support.nodes import DRAIN, RESET, Node, quickstart, service
 from support.sockets import ask, digest, endpoint, random_bytes, receive_all, swallowing, tcp, udp
 
 CLIENT = ("10.244.1.10", "fd00:10:244:1::10")
@@ -191,8 +191,11 @@ def test_a_service_without_a_backend_refuses_at_once(node: Node, family: int) ->
 
 
 @by_family
-def test_connections_whose_last_backend_goes_are_reset_at_once(node: Node, family: int) -> None:
+def test_connections_whose_last_backend_goes_are_reset_at_once_if_asked_for(
+    node: Node, family: int
+) -> None:
     address = ("10.96.0.35", "fd00:10:96::35")[family]
+    node.edit(DRAIN, RESET)
     node.write("last.yaml", service("last", ips=(address,), backends=(NEAR[family],)))
     with tcp(node.lab.pods["client"], address) as sock:
         sock.connect((address, 80))
@@ -202,6 +205,7 @@ def test_connections_whose_last_backend_goes_are_reset_at_once(node: Node, famil
 
         with pytest.raises(ConnectionResetError):
             ask(sock)
+    node.edit(RESET, DRAIN)
 
 
 @by_family

@@ -23,6 +23,11 @@ from plait.core.runtime.agent import Status
 from plait.core.runtime.flows import Flow, read_flows
 from plait.core.runtime.reading import read_agent, running
 
+DRAIN, RESET = "algorithm: maglev", "algorithm: maglev, removed: reset"
+"""In the quickstart's config, and what may stand there instead: a constant of the programs, so that
+these are swapped, and no map is made anew.
+"""
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 PATIENCE = float(os.environ.get("PLAIT_TEST_PATIENCE", "20"))
 """Seconds that a node may take for an answer: more on a machine that is emulated."""
@@ -35,6 +40,14 @@ _SCANNED = re.compile(r"objects applied")
 def quickstart(name: str) -> Iterator[Lab]:
     """The lab of configs/, under a name of its own: client, web-1, web-2 on node-a, web-3 on b."""
     file = CONFIGS / "labs" / "quickstart.yaml"
+    with Lab.up(parse_topology(file.read_text(), file), name=f"{name}-{os.getpid()}") as lab:
+        yield lab
+
+
+@contextmanager
+def services_lab(name: str) -> Iterator[Lab]:
+    """The lab of services.yaml: like the quickstart's, with a machine outside of the cluster."""
+    file = Path(__file__).with_name("services.yaml")
     with Lab.up(parse_topology(file.read_text(), file), name=f"{name}-{os.getpid()}") as lab:
         yield lab
 
@@ -206,8 +219,15 @@ class Node:
 
     def write(self, file: str, text: str) -> Status:
         """Write a file of objects, and wait until the agent has applied it."""
+        return self._applied(lambda: rewrite(self.objects / file, text))
+
+    def unlink(self, file: str) -> Status:
+        """Remove a file of objects, and wait until the agent has applied that."""
+        return self._applied((self.objects / file).unlink)
+
+    def _applied(self, edit: Callable[[], None]) -> Status:
         said = len(_SCANNED.findall(self.log))
-        rewrite(self.objects / file, text)
+        edit()
         self.wait_for(lambda: len(_SCANNED.findall(self.log)) > said)
         return self.settled()
 
@@ -239,8 +259,11 @@ def service(
     ips: tuple[str, ...],
     backends: tuple[str, ...] = (),
     ports: Mapping[str, tuple[int, int]] | None = None,
+    node_ports: Mapping[str, int] | None = None,
 ) -> str:
-    """A Service and its EndpointSlices as YAML. `ports`: (port, target) by `name/protocol`."""
+    """A Service and its EndpointSlices as YAML. `ports`: (port, target) by `name/protocol`,
+    `node_ports` those of the node by `name`.
+    """
     numbers = ports or {"echo/TCP": (80, 8080), "echo-udp/UDP": (80, 8080)}
     named = [(*key.split("/"), *value) for key, value in numbers.items()]
     documents: list[object] = [
@@ -249,9 +272,16 @@ def service(
             "kind": "Service",
             "metadata": {"name": name},
             "spec": {
+                "type": "NodePort" if node_ports else "ClusterIP",
                 "clusterIPs": list(ips),
                 "ports": [
-                    {"name": each, "protocol": proto, "port": port, "targetPort": target}
+                    {
+                        "name": each,
+                        "protocol": proto,
+                        "port": port,
+                        "targetPort": target,
+                        "nodePort": (node_ports or {}).get(each, 0),
+                    }
                     for each, proto, port, target in named
                 ],
             },

@@ -52,6 +52,16 @@ def ask(sock: socket.socket, question: bytes = b"hello") -> str:
     return name.decode()
 
 
+def servers(place: Place, address: str, port: int, count: int = 20) -> set[str]:
+    """Who answers so many new connections."""
+    found = set()
+    for _ in range(count):
+        with tcp(place, address) as sock:
+            sock.connect((address, port))
+            found.add(ask(sock))
+    return found
+
+
 def random_bytes(count: int) -> bytes:
     """Content of which no part looks like another."""
     return os.urandom(count)

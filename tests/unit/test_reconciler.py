@@ -344,9 +344,8 @@ def test_of_two_who_want_one_entry_the_first_by_name_has_it() -> None:
 
     assert bench.entries == {"x": "1"}
     assert [str(problem) for problem in outcome.problems] == [
-        f"things.yaml:98:1: Thing default/b wants {name}[name x], which Thing default/a has; "
-        "the one at things.yaml:97:1 is used"
-        for name in ("used", "user")
+        "things.yaml:98:1: Thing default/b wants used[name x] and 1 more, which Thing default/a"
+        " has; the one at things.yaml:97:1 is used"
     ]
 
 
@@ -367,7 +366,7 @@ def test_the_first_by_name_wins_when_it_comes_later() -> None:
     outcome = bench.put(thing("b", "x", value="2"), thing("a", "x", value="1"))
 
     assert bench.entries == {"x": "1"}
-    assert len(outcome.problems) == 2
+    assert len(outcome.problems) == 1
 
 
 @pytest.mark.parametrize("value", ["2", "2" * 1000])

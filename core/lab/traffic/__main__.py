@@ -23,7 +23,7 @@ def _run(args: argparse.Namespace, until: Until) -> Served | Streamed | Held | C
     match args.tool:
         case "serve":
             listen = args.listen or ANYWHERE
-            server = Server(args.name, listen)
+            server = Server(args.name, listen, tell_client=args.tell_client)
             print(json.dumps({"listening": [str(target) for target in listen]}), flush=True)
             return server.run(until)
         case "stream":
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = tools.add_parser("serve", parents=[timed], help="echo with a name")
     serve.add_argument("--name", required=True, help="what every answer begins with")
     serve.add_argument("--listen", type=Target.parse, action="append", help="ADDR:PORT, repeatable")
+    serve.add_argument("--tell-client", action="store_true", help="answer as NAME@CLIENT'S ADDRESS")
 
     stream = tools.add_parser("stream", parents=[aimed], help="numbered UDP, there and back")
     stream.add_argument("--rate", type=float, default=1000, help="datagrams per second")

@@ -1,4 +1,6 @@
-"""The echo server: TCP lines and UDP datagrams come back with the server's name in front."""
+"""The echo server: TCP lines and UDP datagrams come back with the server's name in front, and on
+demand with the address that the client has for it.
+"""
 
 import selectors
 import socket
@@ -24,16 +26,20 @@ class Served:
 @dataclass(slots=True)
 class _Connection:
     sock: socket.socket
+    prefix: bytes = b""
     partial: bytes = b""
     unsent: bytearray = field(default_factory=bytearray)
 
 
 class Server:
-    """Listens as soon as it is made, on TCP and UDP of every address; answers in `run`."""
+    """Listens as soon as it is made, on TCP and UDP of every address; answers in `run`.
 
-    def __init__(self, name: str, listen: Sequence[Target]) -> None:
+    One that tells clients is called `NAME@ADDRESS` by each, which is the client's own as it came.
+    """
+
+    def __init__(self, name: str, listen: Sequence[Target], *, tell_client: bool = False) -> None:
         self._name = name
-        self._prefix = name.encode() + ANSWER_SEPARATOR
+        self._tell_client = tell_client
         self._selector = selectors.DefaultSelector()
         self._connections = self._messages = self._datagrams = 0
         for target in listen:
@@ -55,21 +61,27 @@ class Server:
             datagrams=self._datagrams,
         )
 
+    def _prefix(self, client: str) -> bytes:
+        name = f"{self._name}@{client}" if self._tell_client else self._name
+        return name.encode() + ANSWER_SEPARATOR
+
     def _watch(self, sock: socket.socket, ready: Callable[[socket.socket], None]) -> None:
         self._selector.register(sock, selectors.EVENT_READ, ready)
 
     def _accept(self, listener: socket.socket) -> None:
-        sock, _ = listener.accept()
+        sock, client = listener.accept()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections += 1
-        self._selector.register(sock, selectors.EVENT_READ, _Connection(sock))
+        self._selector.register(
+            sock, selectors.EVENT_READ, _Connection(sock, self._prefix(client[0]))
+        )
 
     def _answer_datagrams(self, sock: socket.socket) -> None:
         for _ in range(_BURST):
             try:
                 data, sender = sock.recvfrom(_CHUNK)
-                sock.sendto(self._prefix + data, sender)
+                sock.sendto(self._prefix(sender[0]) + data, sender)
             except OSError:
                 return  # nothing more to read, or no way back to the sender
             self._datagrams += 1
@@ -96,7 +108,7 @@ class Server:
         *lines, connection.partial = (connection.partial + data).split(b"\n")
         self._messages += len(lines)
         for line in lines:
-            connection.unsent += self._prefix + line + b"\n"
+            connection.unsent += connection.prefix + line + b"\n"
 
 
 def _bound(target: Target, kind: socket.SocketKind) -> socket.socket:
