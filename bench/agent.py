@@ -22,6 +22,7 @@ from plait.core.runtime.state import State
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 OBJECTS = "objects/quickstart"
+FLOWS = 262_144
 START_SECONDS = 120.0
 CHANGE_SECONDS = 30.0
 POLL_SECONDS = 0.0005
@@ -67,13 +68,11 @@ class Place:
         """Changes when another generation takes over. Costs the node less than to read which."""
         return (self.paths.run / "state.json").stat().st_ino
 
-    def write_config(
-        self, *, table_size: int = 10_007, flows: int = 262_144, **capacity: int
-    ) -> None:
+    def write_config(self, *, flows: int = FLOWS, removed: str = "drain", **capacity: int) -> None:
         """Write quickstart.yaml with these settings, in place; `capacity` is that of lb."""
         config = yaml.safe_load((CONFIGS / "quickstart.yaml").read_text())
         config["node"]["capacity"] = {"flows": flows}
-        config["features"]["lb"]["tableSize"] = table_size
+        config["features"]["lb"]["removed"] = removed
         config["features"]["lb"]["capacity"] = capacity
         config["objects"] = [str(self.objects)]
         self.config.write_text(yaml.safe_dump(config))

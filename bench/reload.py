@@ -10,7 +10,7 @@ from functools import partial
 from ipaddress import ip_address
 from itertools import cycle, islice
 
-from bench.agent import CONFIGS, OBJECTS, Place, agent, quickstart, wait_until
+from bench.agent import CONFIGS, FLOWS, OBJECTS, Place, agent, quickstart, wait_until
 from bench.figures import Figure, Run, Suite
 from plait.core.endpoints import namespaces
 from plait.core.kernel.maps import Map
@@ -130,22 +130,20 @@ def third_backend(place: Place) -> Iterator[Edit]:
 
 
 def warm(place: Place) -> Iterator[Edit]:
-    """Every program and the layout of a map change; the compiler has seen both configs before."""
-    for size in (1009, 1013):
-        edit_config(place, table_size=size)
-    for size in cycle((1009, 1013)):
-        yield partial(edit_config, place, table_size=size)
+    """A constant changes, and with it every program; the compiler has seen all of them before."""
+    for removed in cycle(("reset", "drain")):
+        yield partial(edit_config, place, removed=removed)
 
 
 def cold(place: Place) -> Iterator[Edit]:
     """The same, with an empty cache."""
 
-    def edit(size: int) -> float:
+    def edit(removed: str) -> float:
         shutil.rmtree(place.cache)
-        return edit_config(place, table_size=size)
+        return edit_config(place, removed=removed)
 
-    for size in cycle((997, 991)):
-        yield partial(edit, size)
+    for removed in cycle(("reset", "drain")):
+        yield partial(edit, removed)
 
 
 def migration(place: Place) -> Iterator[Edit]:
@@ -154,11 +152,11 @@ def migration(place: Place) -> Iterator[Edit]:
         yield partial(edit_config, place, flows=flows)
 
 
-def edit_config(place: Place, **settings: int) -> float:
+def edit_config(place: Place, *, flows: int = FLOWS, removed: str = "drain") -> float:
     """Write the config, and wait until the generation that it makes has taken over."""
     before = place.committed
     began = time.monotonic()
-    place.write_config(**settings)
+    place.write_config(flows=flows, removed=removed)
     return (wait_until(lambda: place.committed != before) - began) * 1000
 
 

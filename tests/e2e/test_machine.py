@@ -15,6 +15,9 @@ from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.connect import Connected
 from support.nodes import Node, quickstart, rewrite, service
 
+TO_BE_COMPILED = ("/24, fd00:10:244:1::/64]", "/24]")
+"""An edit of the config that leads to other programs: a family less."""
+
 SERVICE = "10.96.0.10:80"
 
 
@@ -61,12 +64,12 @@ def test_without_a_compiler_a_running_agent_goes_on(node: Node) -> None:
     node.environment = {"PLAIT_CLANG": "/nonexistent"}
     node.start()
 
-    status = node.edit("algorithm: maglev", "algorithm: maglev, tableSize: 127")
+    status = node.edit(*TO_BE_COMPILED)
 
     assert status.error is not None
     assert "/nonexistent" in status.error
     assert _connects(node, SERVICE)
-    assert node.edit("algorithm: maglev, tableSize: 127", "algorithm: maglev").error is None
+    assert node.edit(*reversed(TO_BE_COMPILED)).error is None
 
 
 def test_a_cache_on_a_full_disk_is_a_warning_and_costs_nothing_but_time(
@@ -75,7 +78,7 @@ def test_a_cache_on_a_full_disk_is_a_warning_and_costs_nothing_but_time(
     node.apply()
     with _full_disk(tmp_path / "full") as full:
         node.cache = full
-        node.config.write_text(node.config.read_text().replace("maglev", "maglev, tableSize: 131"))
+        node.config.write_text(node.config.read_text().replace(*TO_BE_COMPILED))
 
         done = node.plait("apply", "-c", str(node.config))
 

@@ -59,7 +59,7 @@ def seen(node: Node) -> Seen:
         programs=programs,
         maps=maps,
         places={
-            (each["device"], each["hook"]): (each["mechanism"], programs[each["hook"]])
+            (each["device"], each["program"]): (each["mechanism"], programs[each["program"]])
             for each in status["places"]
         },
     )
@@ -90,7 +90,7 @@ EDITS = {
     "the node's name": (replaced("name: node-a", "name: node-b"), "live"),
     "a device": (replaced("devices: auto", "devices: [eth0, extra0]"), "live"),
     "the objects' folder": (replaced("objects: [", "objects: [more, "), "map write"),
-    "another algorithm": (replaced("algorithm: maglev", "algorithm: random"), "map migration"),
+    "another algorithm": (replaced("algorithm: maglev", "algorithm: random"), "map write"),
     "a constant": (replaced("enforce: true", "enforce: false"), "program swap"),
     "the way of attaching": (replaced(NODE, f"{NODE}  attach: clsact\n"), "program swap"),
     "a plugin": (replaced(FEATURES, f"{FEATURES}  guard: {{}}\n"), "program swap"),
@@ -98,10 +98,8 @@ EDITS = {
         replaced(MAGLEV, "{algorithm: maglev, capacity: {services: 20, backends: 50}}"),
         "map migration",
     ),
-    "the size of a layout": (
-        replaced(MAGLEV, "{algorithm: maglev, tableSize: 251}"),
-        "map migration",
-    ),
+    "another table": (replaced(MAGLEV, "{algorithm: maglev, tableSize: 251}"), "map write"),
+    "another constant": (replaced(MAGLEV, "{algorithm: maglev, removed: reset}"), "program swap"),
     "the flow table": (
         replaced(NODE, f"{NODE}  capacity: {{flows: 100000}}\n"),
         "map migration",
@@ -111,7 +109,7 @@ EDITS = {
 }
 
 
-DEEP = ("nothing", "another algorithm", "the size of a layout", "a feature less")
+DEEP = ("nothing", "another algorithm", "another constant", "a feature less")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +140,7 @@ def test_what_is_planned_is_what_happens_there_and_back(
         assert {name: IDS.get(said, said) for name, said in _said(plan["maps"]).items()} == (
             happened(before.maps, after.maps)
         )
-        places = {(each["device"], each["hook"]): each["change"] for each in plan["places"]}
+        places = {(each["device"], each["program"]): each["change"] for each in plan["places"]}
         assert places == happened(before.places, after.places)
 
 
@@ -153,7 +151,7 @@ def test_before_anything_runs_all_is_new_and_settings_are_told_of(node: Node) ->
     assert (plan["running"], plan["effect"]) == (None, None)
     assert set(_said(plan["programs"]).values()) == {"new"}
     assert {each["change"] for each in plan["places"]} == {"new"}
-    assert {(each["device"], each["hook"]) for each in plan["places"]} == set(seen(node).places)
+    assert {(each["device"], each["program"]) for each in plan["places"]} == set(seen(node).places)
     for each in plan["sysctls"]:
         value = node.lab.run("node-a", "cat", f"/proc/sys/{each['path']}").stdout.strip()
         assert each["before"] != each["after"] == value
