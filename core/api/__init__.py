@@ -34,6 +34,7 @@ from plait.core.api.hookspecs import hookimpl
 from plait.core.config.model import Config, NodeConfig
 from plait.core.config.settings import setting
 from plait.core.errors import PlaitError, Position
+from plait.core.kernel.sockdiag import SocketName, destroy_sockets
 from plait.core.objects.document import Field
 from plait.core.objects.model import Address, Endpoint, HostPort, Key, Meta, Network, Object
 from plait.core.objects.nodes import Host, Node
@@ -90,11 +91,13 @@ __all__ = [
     "ServicePort",
     "SliceEndpoint",
     "SlicePort",
+    "SocketName",
     "Stage",
     "Sysctl",
     "TrafficPolicy",
     "Verdict",
     "View",
+    "destroy_sockets",
     "hookimpl",
     "packets",
     "setting",

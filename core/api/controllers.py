@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from plait.core.api.contract import EntriesByMap
 from plait.core.errors import PlaitError
 from plait.core.objects.model import Key, Object
 
@@ -29,13 +30,15 @@ Publish = Callable[[Report], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the agent has now. `objects` is to be read in the call that gives it, and not kept.
+    """What the agent has now: objects, and entries of the maps that run. Both are to be read in the
+    call that gives them, and not kept.
 
     `changed` are the keys of what came, went or differs since the view before; None: anything may.
     """
 
     objects: Mapping[Key, Object]
     changed: Collection[Key] | None
+    entries: EntriesByMap = field(default_factory=dict)
 
 
 class Follower(Protocol):

@@ -39,7 +39,7 @@ class SocketName:
     protocol: int
 
 
-def destroy(sockets: Collection[SocketName]) -> int:
+def destroy_sockets(sockets: Collection[SocketName]) -> int:
     """End these sockets, those that are there; returns how many.
 
     It takes a pass over all sockets of their namespaces; those that no process is in are passed

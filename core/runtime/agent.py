@@ -33,6 +33,7 @@ from plait.core.runtime import collector
 from plait.core.runtime.capacity import nearly_full
 from plait.core.runtime.controllers import Controllers, Published
 from plait.core.runtime.datapath import Swapped
+from plait.core.runtime.decoding import MapReader
 from plait.core.runtime.memory import give_back
 from plait.core.runtime.node import Node
 from plait.core.runtime.notify import notify
@@ -306,7 +307,8 @@ class Agent:
     def _lead(self) -> None:
         """Show controllers what has become of the objects."""
         with self._news_told(self._controllers):
-            self._controllers.follow(self._node.store, self._node.news())
+            entries = MapReader(self._node.datapath.maps)
+            self._controllers.follow(self._node.store, self._node.news(), entries)
 
     @contextmanager
     def _news_told(self, *those: "Complainer") -> Iterator[None]:

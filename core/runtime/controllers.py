@@ -5,8 +5,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
+from plait.core.api.contract import EntriesByMap
 from plait.core.api.controllers import Controller, Follower, Report, View
 from plait.core.errors import PlaitError
 from plait.core.objects.model import Key, Object
@@ -75,11 +77,18 @@ class Controllers(Generic[Answer]):
         for run in gone:
             self._replace(run.controller.name, ())
 
-    def follow(self, objects: Mapping[Key, Object], changed: Collection[Key] | None) -> None:
+    def follow(
+        self,
+        objects: Mapping[Key, Object],
+        changed: Collection[Key] | None,
+        entries: EntriesByMap = MappingProxyType({}),
+    ) -> None:
         """Show the objects to all, as those of `changed` keys differ (None: any may)."""
         for run in self._runs:
             if run.follower and (run.behind or changed is None or changed):
-                view = View(objects=objects, changed=None if run.behind else changed)
+                view = View(
+                    objects=objects, changed=None if run.behind else changed, entries=entries
+                )
                 run.behind, run.problem = True, None
                 with _blamed(run, "to follow objects"):
                     run.follower.follow(view)

@@ -1,10 +1,10 @@
 """Map entries as plain data that JSON can hold, by the types that the kernel knows of a map."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypedDict
 
 from plait.codegen.codec import Codec
-from plait.core.api.contract import FieldValue
+from plait.core.api.contract import FieldValue, Record
 from plait.core.kernel.maps import Map
 
 Plain = None | bool | int | str | list["Plain"] | dict[str, "Plain"]
@@ -52,6 +52,28 @@ def entries(each: Map) -> list[Entry]:
         )
         for key, value in each.items()
     ]
+
+
+class MapReader(Mapping[str, Iterable[tuple[Record, Record]]]):
+    """The decoded entries of maps, read when they are asked for."""
+
+    def __init__(self, maps: Mapping[str, Map]) -> None:
+        self._maps = maps
+
+    def __getitem__(self, name: str) -> Iterator[tuple[Record, Record]]:
+        found = self._maps[name]
+        key_codec, value_codec = found.codecs()
+        return (
+            (key_codec.decode(key), value_codec.decode(one))
+            for key, value in found.items()
+            for one in found.cpu_values(value)
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._maps)
+
+    def __len__(self) -> int:
+        return len(self._maps)
 
 
 def plain(value: FieldValue) -> Plain:

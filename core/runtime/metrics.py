@@ -1,18 +1,18 @@
 """Metrics: what one instance is like, and what plugins tell of their maps, for Prometheus."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from plait.core.api.contract import MetricKind, Record, Sample
+from plait.core.api.contract import MetricKind, Sample
 from plait.core.config.data import config_of
-from plait.core.kernel.maps import Map
 from plait.core.kernel.pins import Paths
 from plait.core.plan.core import FLOWS
 from plait.core.plugins import Plugins
+from plait.core.runtime.decoding import MapReader
 from plait.core.runtime.generation import Generation
 from plait.core.runtime.state import State
 from plait.core.runtime.status import InstanceStatus, read_status
@@ -173,28 +173,6 @@ def _plugin_families(paths: Paths, plugins: Plugins) -> tuple[Family, ...]:
         )
     finally:
         running.close()
-
-
-class MapReader(Mapping[str, Iterable[tuple[Record, Record]]]):
-    """The decoded entries of maps, read when they are asked for."""
-
-    def __init__(self, maps: Mapping[str, Map]) -> None:
-        self._maps = maps
-
-    def __getitem__(self, name: str) -> Iterator[tuple[Record, Record]]:
-        found = self._maps[name]
-        key_codec, value_codec = found.codecs()
-        return (
-            (key_codec.decode(key), value_codec.decode(one))
-            for key, value in found.items()
-            for one in found.cpu_values(value)
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._maps)
-
-    def __len__(self) -> int:
-        return len(self._maps)
 
 
 def _one(value: float) -> tuple[Sample, ...]:

@@ -70,7 +70,7 @@ def plait_handlers(config: Config) -> tuple[Handler, ...]:
 
 @hookimpl
 def plait_controllers(config: Config) -> tuple[Controller, ...]:
-    from plait.plugins.lb.health.controllers import controllers
+    from plait.plugins.lb.controllers import controllers
 
     lb = config.section(LbConfig)
     return () if lb is None else controllers(config, lb)
@@ -110,7 +110,10 @@ def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
         sized("lb_services", services, "lb.capacity.services"),
         _remembers("lb_affinity", lb.capacity.clients, "lb.capacity.clients"),
         *(
-            (_remembers("lb_sockets", lb.capacity.sockets, "lb.capacity.sockets"),)
+            (
+                _remembers("lb_sockets", lb.capacity.sockets, "lb.capacity.sockets"),
+                _remembers("lb_peers", lb.capacity.sockets, "lb.capacity.sockets"),
+            )
             if lb.sockets is not Sockets.NONE
             else ()
         ),

@@ -267,7 +267,7 @@ def test_sockets_of_pods_may_turn_to_backends_too(
 
     ((key, value),) = everyone.entries("lb_sockets")
     assert key["backend"] == {"addr": net.remote, "port": BACKEND_PORT}
-    assert (value["addr"], value["port"], value["connected"]) == (net.service, PORT, True)
+    assert (value["addr"], value["port"]) == (net.service, PORT)
 
 
 def test_sockets_may_be_left_alone(make_datapath: MakeDatapath) -> None:

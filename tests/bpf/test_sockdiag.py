@@ -11,7 +11,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from plait.core.endpoints import namespaces
-from plait.core.kernel.sockdiag import SocketName, destroy
+from plait.core.kernel.sockdiag import SocketName, destroy_sockets
 from plait.core.testing.network import private_network
 
 SO_COOKIE = 57
@@ -53,7 +53,7 @@ def test_a_socket_that_waits_for_an_answer_is_told(
     family: socket.AddressFamily, address: str
 ) -> None:
     with connected(family, address) as sock:
-        assert destroy([name_of(sock)]) == 1
+        assert destroy_sockets([name_of(sock)]) == 1
 
         with pytest.raises(ConnectionAbortedError):
             sock.recv(1)
@@ -61,7 +61,7 @@ def test_a_socket_that_waits_for_an_answer_is_told(
 
 def test_other_sockets_are_left_alone() -> None:
     with connected() as one, connected() as other:
-        destroy([name_of(one)])
+        destroy_sockets([name_of(one)])
 
         other.settimeout(0.05)
         with pytest.raises(TimeoutError):
@@ -72,7 +72,7 @@ def test_sockets_that_are_gone_do_not_matter() -> None:
     with connected() as sock:
         name = name_of(sock)
 
-    assert destroy([name]) == 0
+    assert destroy_sockets([name]) == 0
 
 
 def test_sockets_of_another_namespace_are_found() -> None:
@@ -84,7 +84,7 @@ def test_sockets_of_another_namespace_are_found() -> None:
 
             with private_network():
                 assert namespaces.cookie() != name.netns
-                assert destroy([name]) == 1
+                assert destroy_sockets([name]) == 1
 
             inhabitant.terminate()
             with pytest.raises(ConnectionAbortedError):
@@ -98,7 +98,7 @@ def test_a_connection_is_reset() -> None:
         with socket.create_connection(server.getsockname(), timeout=2) as client:
             accepted = server.accept()[0]
 
-            assert destroy([name_of(client, TCP)]) == 1
+            assert destroy_sockets([name_of(client, TCP)]) == 1
 
             with accepted, pytest.raises(ConnectionResetError):
                 accepted.recv(1)

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Load balancing: a flow to a service's address goes to one of its backends, and stays there.
  *
- * Stage: service   Maps: see lb_tables.h   Flow part: lb_flow   Constants: lb_reset
+ * Stage: service   Maps: see lb_tables.h   Flow part: lb_flow
  */
 #pragma once
 #include "plait.h"
 #include "plait_track.h"
 #include "lb_choose.h"
 #include "lb_flow.h"
-
-PLAIT_CONST(bool, lb_reset, "TCP connections to a backend that is gone are reset");
 
 PLAIT_DROP_REASON(LB_NO_BACKEND);
 PLAIT_DROP_REASON(LB_NO_LOCAL_BACKEND);

@@ -2,7 +2,7 @@
 /* Load balancing: which service is asked, and which of its backends answers. Knows no packet: flows
  * and sockets ask alike.
  *
- * Maps: see lb_tables.h   Constants: lb_refuse
+ * Maps: see lb_tables.h   Constants: lb_refuse, lb_reset
  */
 #pragma once
 #include "plait.h"
@@ -10,6 +10,7 @@
 
 #define LB_SECOND 1000000000ull /* in nanoseconds */
 
+PLAIT_CONST(bool, lb_reset, "TCP connections to a backend that is gone are reset");
 PLAIT_CONST(bool, lb_refuse, "a service's address refuses ports that it does not serve");
 
 /* Who asks for a backend. */

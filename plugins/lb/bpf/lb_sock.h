@@ -10,7 +10,7 @@
 
 PLAIT_CONST(bool, lb_host_only, "of sockets only those of the node's own network namespace ask");
 
-/* Whom a socket has asked, by who answers in its place. */
+/* Whom a socket has asked, by who answers in its place: what its process is told. */
 struct lb_socket_key {
 	__u64 cookie;
 	struct lb_backend backend;
@@ -19,12 +19,21 @@ struct lb_socket_key {
 _Static_assert(sizeof(struct lb_socket_key) == 32, "hashed as bytes: no hidden padding");
 
 struct lb_socket {
-	__u64 netns; /* the cookie of the socket's network namespace */
 	struct plait_addr addr;
 	__be16 port;
+	__u16 pad;
+};
+
+/* Connected sockets that are to be ended when their backend is gone: by their cookies. */
+struct lb_peer_key {
+	__u64 cookie;
+};
+
+struct lb_peer {
+	__u64 netns; /* the cookie of the socket's network namespace */
+	struct lb_backend backend;
 	__u8 proto;
-	bool connected;
-	__u8 pad[4];
+	__u8 pad[3];
 };
 
 struct {
@@ -33,6 +42,13 @@ struct {
 	__type(key, struct lb_socket_key);
 	__type(value, struct lb_socket);
 } lb_sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct lb_peer_key);
+	__type(value, struct lb_peer);
+} lb_peers SEC(".maps");
 
 static __always_inline struct lb_socket_key lb_socket_key(const struct plait_sock *sock)
 {
@@ -77,16 +93,24 @@ static __always_inline void lb_note(const struct plait_sock *sock, const struct 
 		bpf_map_update_elem(&lb_sockets, &key, asked, BPF_ANY);
 }
 
+/* A datagram's sender would never notice that nobody is there any more; one of TCP would, late. */
+static __always_inline void lb_watch(const struct plait_sock *sock)
+{
+	struct lb_peer_key key = { .cookie = sock->cookie };
+	struct lb_peer peer = {
+		.netns = sock->netns,
+		.backend = { .addr = sock->addr, .port = sock->port },
+		.proto = sock->proto,
+	};
+
+	if (sock->proto == IPPROTO_UDP || lb_reset)
+		bpf_map_update_elem(&lb_peers, &key, &peer, BPF_ANY);
+}
+
 /* Turn to a backend when a service is asked. All datagrams of a socket go to the same one. */
 static __always_inline int lb_turn(struct plait_sock *sock, bool connected)
 {
-	struct lb_socket asked = {
-		.netns = sock->netns,
-		.addr = sock->addr,
-		.port = sock->port,
-		.proto = sock->proto,
-		.connected = connected,
-	};
+	struct lb_socket asked = { .addr = sock->addr, .port = sock->port };
 	enum lb_owner owner = LB_SOMEBODY;
 	const struct lb_service *service;
 	struct lb_ask ask = {};
@@ -104,6 +128,8 @@ static __always_inline int lb_turn(struct plait_sock *sock, bool connected)
 	sock->addr = ask.backend.addr;
 	sock->port = ask.backend.port;
 	lb_note(sock, &asked);
+	if (connected)
+		lb_watch(sock);
 	return PLAIT_NEXT;
 }
 
