@@ -85,13 +85,17 @@ class Lab:
                 f"lab {self.name} has no '{name}'", expected=f"it has {known}"
             ) from None
 
+    def cgroup(self, where: str) -> Path | None:
+        """What processes on a host or pod are in, to be met by its node; None without cgroup v2."""
+        return self._state.cgroup(where)
+
     def command(self, where: str, *command: str) -> list[str]:
         """The command line that runs `command` in a namespace and in the cgroup of its host.
 
         The file system stays, bpffs too.
         """
         inside = ["nsenter", f"--net={self.place(where).netns}", "--", *command]
-        cgroup = self._state.cgroup(where)
+        cgroup = self.cgroup(where)
         return ["sh", "-c", _JOIN, str(cgroup), *inside] if cgroup else inside
 
     def run(

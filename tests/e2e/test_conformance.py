@@ -11,13 +11,13 @@ import pytest
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve
 from support.conformance import FAMILIES, Conversations, Story, tell
-from support.nodes import Node, services_lab
+from support.nodes import DRAIN, Node, services_lab
 
 FILES = sorted((Path(__file__).parent / "conformance").glob("*.yaml"))
 PORTS = ("0.0.0.0:8080", "[::]:8080", "0.0.0.0:8081", "[::]:8081")
 
-BY_FLOW = "by flow"
-"""The packets of a flow are translated on their way."""
+WAYS = {"by flow": "host", "by socket": "all"}
+"""How pods reach Services: their packets are translated, or their sockets turn to a backend."""
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,15 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-@pytest.fixture(scope="module", params=[BY_FLOW])
+@pytest.fixture(scope="module", params=WAYS.keys())
 def node(
     lab: Lab, cache: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Node]:
-    """The node, on which Services are reached in one way (`param`)."""
+    """The node, on which pods reach Services in one of the ways."""
     node = Node.make(lab, tmp_path_factory.mktemp("node"), cache)
     (node.objects / "web.yaml").unlink()
+    settings = f"{DRAIN}, sockets: {WAYS[request.param]}"
+    node.config.write_text(node.config.read_text().replace(DRAIN, settings))
     yield node.start()
     node.detach()
 
@@ -54,6 +56,8 @@ def conversations(node: Node) -> Iterator[Conversations]:
 def test_services_do_as_kubernetes_says(
     node: Node, conversations: Conversations, file: Path, family: str
 ) -> None:
-    story = Story.read(file, 1 + FILES.index(file), family)
+    number = 1 + FILES.index(file)
+    by_socket = "sockets: all" in node.config.read_text()
+    story = Story.read(file, number, family, by_socket=by_socket)
 
     tell(story, node, conversations)

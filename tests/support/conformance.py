@@ -17,9 +17,10 @@ own; `$NAME_twin` for the same of the other family.
       - {over: first, gets: [web-1]}
 
 What an expectation `gets` is all the servers that answer, or `refused`, or `silence`, or `nobody`
-where no Service is. `by` is TCP and UDP unless it says otherwise. `seen_as` is the address that
-servers know the client by; with `by_one` the same server answers each time; `pause` is waited
-before each time. An open connection `gets` who answers `over` it now, or `reset`.
+where no Service is, or `forbidden` where the call fails. `by` is TCP and UDP unless it says
+otherwise. `seen_as` is the address that servers know the client by; with `by_one` the same server
+answers each time; `pause` is waited before each time. An open connection `gets` who answers `over`
+it now, or `reset`. What is otherwise for pods whose sockets turn to a backend is in `by_socket`.
 """
 
 import errno
@@ -27,7 +28,7 @@ import itertools
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ from typing import Any, Literal, Self
 
 import yaml
 
+from plait.core.kernel import cgroups
 from support.nodes import Node
 from support.sockets import ask, tcp, udp
 
@@ -68,7 +70,7 @@ TRIES_WITH_PAUSE = 20
 TRIES_BY_ONE = 12
 
 Documents = Mapping[str, dict[str, object]]
-Outcome = Literal["refused", "silence", "nobody"]
+Outcome = Literal["refused", "silence", "nobody", "forbidden"]
 Protocol = Literal["TCP", "UDP"]
 
 
@@ -110,7 +112,7 @@ class Step:
     """One behaviour."""
 
     says: str
-    change: Mapping[str, object] = field(default_factory=dict)
+    change: Mapping[str, Mapping[str, object] | None] = field(default_factory=dict)
     add: Sequence[dict[str, object]] = ()
     wait: float = 0.0
     open: Mapping[str, Open] = field(default_factory=dict)
@@ -126,7 +128,7 @@ class Story:
     steps: tuple[Step, ...]
 
     @classmethod
-    def read(cls, file: Path, number: int, family: str) -> Self:
+    def read(cls, file: Path, number: int, family: str, *, by_socket: bool) -> Self:
         """The file of this number, 1 to 250. TypeError for keys that nobody knows."""
         names = {"node_port": str(30_000 + number)}
         for name, pair in {**ADDRESSES, **OWN, "family": FAMILIES}.items():
@@ -137,16 +139,17 @@ class Story:
         return cls(
             name=file.stem,
             objects={key_of(each): each for each in written["objects"]},
-            steps=tuple(_step(each) for each in written["steps"]),
+            steps=tuple(_step(each, by_socket) for each in written["steps"]),
         )
 
 
-def _step(written: Mapping[str, Any]) -> Step:
+def _step(written: Mapping[str, Any], by_socket: bool) -> Step:
     opened = {name: Open(**each) for name, each in written.get("open", {}).items()}
-    expected = [
-        Still(**each) if "over" in each else Expectation(**each)
-        for each in written.get("expect", ())
-    ]
+    expected = []
+    for each in written.get("expect", ()):
+        otherwise = each.pop("by_socket", {})
+        fields = each | otherwise if by_socket else each
+        expected.append(Still(**fields) if "over" in fields else Expectation(**fields))
     return Step(**{**written, "open": opened, "expect": expected})
 
 
@@ -161,6 +164,10 @@ class Conversations(AbstractContextManager["Conversations"]):
 
     def open(self, name: str, wanted: Open) -> None:
         """Open a connection that is answered by the server that is wanted."""
+        with self._joined(wanted.who):
+            self._open(name, wanted)
+
+    def _open(self, name: str, wanted: Open) -> None:
         for _ in range(TRIES):
             sock = self._socket(wanted.who, wanted.asks, wanted.by)
             sock.connect((wanted.asks, wanted.port))
@@ -175,9 +182,19 @@ class Conversations(AbstractContextManager["Conversations"]):
         if isinstance(expected, Still):
             self._check_opened(expected)
             return
+        with self._joined(expected.who):
+            self._check(expected)
+
+    def _joined(self, who: str) -> AbstractContextManager[None]:
+        """Sockets that are made meanwhile are met by the programs of this one's node."""
+        cgroup = self._node.lab.cgroup(who)
+        return cgroups.entered(cgroup) if cgroup else nullcontext()
+
+    def _check(self, expected: Expectation) -> None:
         for protocol in expected.by:
             if isinstance(expected.gets, str):
-                assert self._ask(expected, protocol) == expected.gets, (protocol, expected)
+                outcome = self._ask(expected, protocol)
+                assert outcome == expected.gets, (protocol, outcome, expected)
             elif expected.by_one:
                 answers = {self._ask(expected, protocol) for _ in range(TRIES_BY_ONE)}
                 assert len(answers) == 1, (protocol, answers, expected)
@@ -223,6 +240,8 @@ class Conversations(AbstractContextManager["Conversations"]):
                 name = ask(sock) if protocol == "TCP" else _ask_by_datagram(sock)
             except ConnectionRefusedError:
                 return "refused"
+            except PermissionError:
+                return "forbidden"
             except TimeoutError:  # what UDP is told of an address that nobody has may be nothing
                 return "nobody" if expected.gets == "nobody" else "silence"
             except OSError as error:
@@ -267,11 +286,10 @@ def tell(story: Story, node: Node, conversations: Conversations) -> None:
     _put(node, story, objects)
     for step in story.steps:
         for key, change in step.change.items():
-            merged = merged_with(objects.get(key), change)
-            if isinstance(merged, dict):
-                objects[key] = merged
-            else:
+            if change is None:
                 del objects[key]
+            else:
+                objects[key] = merged_with(objects[key], change)
         objects |= {key_of(each): each for each in step.add}
         if step.change or step.add:
             _put(node, story, objects)
@@ -297,11 +315,9 @@ def key_of(document: Mapping[str, object]) -> str:
     return f"{document['kind']}/{metadata['name']}"
 
 
-def merged_with(target: object, patch: object) -> object:
+def merged_with(target: object, patch: Mapping[str, object]) -> dict[str, object]:
     """Source: RFC 7386, JSON Merge Patch."""
-    if not isinstance(patch, dict):
-        return patch
     merged = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
-        merged[key] = merged_with(merged.get(key), value)
+        merged[key] = merged_with(merged.get(key), value) if isinstance(value, dict) else value
     return {key: value for key, value in merged.items() if value is not None}

@@ -280,7 +280,7 @@ def service(
                         "protocol": proto,
                         "port": port,
                         "targetPort": target,
-                        "nodePort": (node_ports or {}).get(each, 0),
+                        "nodePort": (node_ports or {}).get(str(each)),
                     }
                     for each, proto, port, target in named
                 ],

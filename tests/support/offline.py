@@ -13,7 +13,10 @@ from plait.core.objects.nodes import Host
 from plait.core.objects.overlaps import Overlaps
 from plait.core.objects.sources.files import FileSource
 from plait.core.objects.store import Store
+from plait.core.pipeline import plan_config
+from plait.core.plan.model import MapPlan
 from plait.core.plugins import load_plugins
+from support.plans import ALL_KERNEL_FEATURES
 
 CONFIG = """\
 apiVersion: plait/v1
@@ -24,11 +27,12 @@ OWN = ("192.0.2.1", "2001:db8::1")
 
 
 class TextMap:
-    """A map of entries as they are asked for, in words."""
+    """A map of a plan, with entries as they are asked for, in words."""
 
-    config_key: str | None = None
-
-    def __init__(self) -> None:
+    def __init__(self, planned: MapPlan) -> None:
+        self.config_key = planned.spec.config_key
+        self.capacity = planned.entries
+        self.bound = planned.bound
         self.entries: dict[bytes, bytes] = {}
 
     def encode_key(self, record: Record) -> bytes:
@@ -58,8 +62,8 @@ class Offline:
         config_file.write_text(CONFIG)
         plugins = load_plugins(Path("/nonexistent"))
         config = load_config(config_file, plugins.features())
-        names = ("lb_slots", "lb_members", "lb_maglev", "lb_ranges", "lb_addresses", "lb_services")
-        self._maps = {name: TextMap() for name in names}
+        plan = plan_config(config, plugins, ALL_KERNEL_FEATURES)
+        self._maps = {each.spec.name: TextMap(each) for each in plan.maps if each.spec.reconciled}
         self._source = FileSource((self.objects,), KINDS)
         self._store = Store()
         self._overlaps = Overlaps()

@@ -65,7 +65,7 @@ class Toggle:
     """Changes by object. One that `cuts` leaves nobody to serve new connections meanwhile."""
 
     what: str
-    change: Mapping[str, object]
+    change: Mapping[str, Mapping[str, object]]
     cuts: bool = False
 
     def text(self) -> str:
@@ -91,7 +91,7 @@ def _slices(what: str, *, cuts: bool = False, **fields: object) -> Toggle:
 
 def _endpoints(what: str, *, cuts: bool = False, of: slice = slice(None), **fields: Any) -> Toggle:
     """Fields of some of the endpoints of both slices."""
-    change: dict[str, object] = {}
+    change: dict[str, dict[str, object]] = {}
     for key in SLICES:
         endpoints: Any = deepcopy(AS_THEY_ARE[key]["endpoints"])
         for each in endpoints[of]:

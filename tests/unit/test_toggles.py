@@ -30,7 +30,7 @@ def test_every_field_of_a_service_and_its_slices_is_toggled() -> None:
 
 def objects(toggle: Toggle) -> tuple[Object, ...]:
     """In the order in which they stand, so that those of two toggles are pairs."""
-    found = []
+    found: list[Object] = []
     for document in toggle.text().split("---\n"):
         parsed = parse_text(document, Path("toggled.yaml"), kind_table(KINDS))
         assert not (parsed.problems or parsed.warnings), toggle.what
