@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Self
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute, NetlinkError, netns
 
 from plait.core.api.contract import Sysctl
 from plait.core.endpoints.links import Link, link_from
@@ -28,6 +29,7 @@ UPLINK = "uplink"
 _PREFIX = {4: 24, 6: 64}
 _DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 _CLONE_NEWNET = 0x40000000
+_PATIENCE = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,18 @@ class Network:
         index = link_index(self._netlink, "lo")
         self._netlink.link("set", index=index, state="up")
         add_address(self._netlink, index, address, 32 if address.version == 4 else 128)
+        # The kernel routes to an IPv6 address by and by, from a work queue.
+        deadline = time.monotonic() + _PATIENCE
+        while not self._is_reached(address):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the kernel has no route to its own address {address}")
+            time.sleep(0.001)
+
+    def _is_reached(self, address: Address) -> bool:
+        try:
+            return bool(self._netlink.route("get", dst=str(address)))
+        except NetlinkError:
+            return False
 
     def refuse(self, address: Address, kind: str) -> None:
         """Route an address nowhere: `kind` is unreachable, blackhole or prohibit."""
