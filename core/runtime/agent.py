@@ -26,8 +26,10 @@ from plait.core.endpoints.monitor import (
     RuleChanged,
 )
 from plait.core.errors import PlaitError
+from plait.core.kernel.maps import Map
 from plait.core.kernel.pins import Paths
 from plait.core.objects.sources.watch import Watch
+from plait.core.plan.core import PORT_USES
 from plait.core.plugins import Plugins
 from plait.core.runtime import collector
 from plait.core.runtime.capacity import nearly_full
@@ -37,6 +39,7 @@ from plait.core.runtime.decoding import MapReader
 from plait.core.runtime.memory import give_back
 from plait.core.runtime.node import Node
 from plait.core.runtime.notify import notify
+from plait.core.runtime.ports import take_use
 from plait.core.runtime.state import write_json
 
 log = logging.getLogger("plait")
@@ -102,6 +105,7 @@ class Agent:
         self._watch: Watch | None = None
         self._watched: tuple[Path, ...] = ()
         self._hz = 0
+        self._ports: tuple[str, ...] = ()
         self._fullness = 0.0
         self._flow_tables: Mapping[str, int] = {}
         self._nearly_full: frozenset[str] = frozenset()
@@ -365,8 +369,16 @@ class Agent:
         self._sweep = False
         self._status.flows, self._fullness = collected.live, collected.fullness
         self._flow_tables = collected.tables
+        self._look_at_ports(generation.maps)
         self._node.grow()
         self._publish()
+
+    def _look_at_ports(self, maps: Mapping[str, Map]) -> None:
+        """Warn when ports to masquerade with run out, for as long as they do."""
+        warning = take_use(maps[PORT_USES]).warning if PORT_USES in maps else None
+        if warning and not self._ports:
+            log.warning("%s", warning)
+        self._ports = (warning,) if warning else ()
 
     def _publish(self) -> None:
         generation = self._node.datapath.generation
@@ -383,6 +395,7 @@ class Agent:
         self._status.warnings = [
             *(str(each) for each in (*self._node.warnings, *self._controllers.warnings)),
             *(use.warning for use in full),
+            *self._ports,
         ]
         self._status.objects = self._node.objects
         try:

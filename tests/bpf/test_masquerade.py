@@ -8,6 +8,7 @@ import pytest
 
 from plait.core.api import Service, Verdict
 from plait.core.plan.core import PORT_USES
+from plait.core.runtime.ports import take_use
 from plait.testing import Addresses, Datapath, Frame, MakeDatapath, answer, backends, service, tcp
 
 Address = IPv4Address | IPv6Address
@@ -21,8 +22,7 @@ def datapath(make_datapath: MakeDatapath, net: Addresses) -> Datapath:
     """A node with a few ports, and a service that is elsewhere."""
     node = {"masquerade": {"firstPort": 2000, "lastPort": 2000 + PORTS - 1}}
     datapath = make_datapath({"routing": {}, "lb": {}}, node=node)
-    uses = datapath.maps[PORT_USES]
-    uses.update(bytes(4), bytes(uses.info.value_size))
+    take_use(datapath.maps[PORT_USES])
     datapath.put(node_port(net), backends("web", [net.remote]))
     return datapath
 
@@ -36,11 +36,6 @@ def node_port(net: Addresses) -> Service:
 def request(net: Addresses, number: int, flags: str = "S") -> Frame:
     """What an outside client sends on its connection of this number."""
     return tcp(src=net.remote + 7, dst=net.node, sport=1 + number, dport=NODE_PORT, flags=flags)
-
-
-def use(datapath: Datapath) -> dict[str, object]:
-    ((_, value),) = datapath.entries(PORT_USES)
-    return dict(value)
 
 
 def opened(datapath: Datapath, net: Addresses) -> Iterator[Frame]:
@@ -105,18 +100,30 @@ def test_another_backend_has_ports_of_its_own(datapath: Datapath, net: Addresses
 
 
 def test_running_out_is_counted_and_told_beforehand(datapath: Datapath, net: Addresses) -> None:
-    for number in range(PORTS):
+    datapath.netdev_ingress(request(net, 0))
+    easy = take_use(datapath.maps[PORT_USES])
+    for number in range(1, PORTS - 1):
         datapath.netdev_ingress(request(net, number))
-    before = use(datapath)
-    datapath.netdev_ingress(request(net, PORTS))
+    for number in range(PORTS, PORTS + 40):  # by turns, all of them need the one that is left
+        for flags in ("S", "R"):
+            datapath.netdev_ingress(request(net, number, flags))
+    scarce = take_use(datapath.maps[PORT_USES])
+    for number in range(100, 102):
+        datapath.netdev_ingress(request(net, number))
+    out = take_use(datapath.maps[PORT_USES])
 
-    assert before["flows"] == PORTS
-    assert before["failed"] == 0
-    most = before["most"]
-    assert isinstance(most, int)
-    assert most > 4
-    assert (before["addr"], before["port"]) == (net.remote, 8080)
-    assert use(datapath)["failed"] == 1
+    where = f"TCP port 8080 of {net.remote}"
+    assert (easy.flows, easy.failed, easy.warning) == (1, 0, None)
+    assert (scarce.flows, scarce.failed) == (PORTS + 38, 0)
+    assert scarce.warning == (
+        f"ports to masquerade with are scarce for flows to {where}: "
+        "widen node.masquerade, or add backends"
+    )
+    assert (out.flows, out.failed) == (1, 1)
+    assert out.warning == (
+        f"1 flows, some to {where}, got no port to masquerade with: "
+        "widen node.masquerade, or add backends"
+    )
 
 
 def test_a_pod_that_clashes_with_nothing_keeps_its_port(datapath: Datapath, net: Addresses) -> None:
