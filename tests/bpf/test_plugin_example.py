@@ -9,7 +9,7 @@ import pytest
 from plait.core.api import PlaitError, Verdict
 from plait.core.objects.model import Object
 from plait.core.objects.parse import Kinds, kind_table, parse_text
-from plait.core.runtime.metrics import MapReader
+from plait.core.runtime.decoding import MapReader
 from plait.core.runtime.staging import stage
 from plait.core.testing.loading import Loader
 from plait.testing import Datapath, MakeDatapath, tcp, udp
