@@ -401,3 +401,18 @@ def test_what_the_node_sends_by_itself_is_left_alone(datapath: Datapath, net: Ad
     assert result.verdict is Verdict.PASS
     assert result.packet == request
     assert not datapath.flows()
+
+
+@pytest.mark.parametrize("count", [6, 7], ids=["few", "many"])
+def test_a_client_is_given_the_same_backend_by_whichever_address_it_asks(
+    datapath: Datapath, net: Addresses, count: int
+) -> None:
+    """So it is by whichever node, as these differ in nothing else."""
+    ends = [net.remote + 20 + number for number in range(count)]
+    ours = replace(node_port(net), external_ips=(net.service + 77,))
+    datapath.put(ours, backends("web", ends))
+    asked = ((net.node, NODE_PORT), (net.service, 80), (net.service + 77, 80))
+
+    for sport in range(1, 40):
+        flows = [tcp(src=outsider(net), dst=dst, dport=dport, sport=sport) for dst, dport in asked]
+        assert len({datapath.netdev_ingress(each).packet.dst for each in flows}) == 1

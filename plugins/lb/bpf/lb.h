@@ -15,12 +15,14 @@ PLAIT_DROP_REASON(LB_BACKEND_GONE);
 PLAIT_DROP_REASON(LB_NO_SUCH_PORT);
 PLAIT_DROP_REASON(LB_CLIENT_REFUSED);
 
-/* A flow's tuple as a number. */
-static __always_inline __u32 lb_fold(const struct plait_pkt *pkt)
+/* A client's port and the pool that it asks as a number: whichever of its addresses is asked, and
+ * of whichever node.
+ */
+static __always_inline __u32 lb_fold(const struct plait_pkt *pkt, const struct lb_service *service)
 {
 	__u32 from = pkt->saddr.w[0] ^ pkt->saddr.w[1] * 3 ^ pkt->saddr.w[2] * 5 ^ pkt->saddr.w[3];
 
-	return (from ^ pkt->daddr.w[3] * 0x9e3779b1u) + ((__u32)pkt->sport << 16 | pkt->dport);
+	return (from ^ (__u32)service->id) + pkt->sport * 0x9e3779b1u;
 }
 
 /* The flow's backend is none of its service any more, or its service is gone. */
@@ -34,7 +36,7 @@ static __always_inline int lb_ask_service(struct plait_pkt *pkt, const struct lb
 					  struct lb_ask *ask)
 {
 	ask->client = pkt->saddr;
-	ask->hash = lb_fold(pkt);
+	ask->hash = lb_fold(pkt, service);
 	if (!ask->balanced && !lb_serves_client(service, &pkt->saddr))
 		return plait_drop(pkt, LB_CLIENT_REFUSED);
 	switch (lb_choose(service, ask)) {
