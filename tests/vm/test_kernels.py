@@ -55,6 +55,22 @@ PACKETS: Mapping[str, tuple[str, ...]] = {
     "test_tcp_states": ("test_a_handshake", "test_the_client_closes_first"),
     "test_sock_hooks": (),
     "test_gc": ("test_flows_of_a_pod_that_is_gone_are_swept_away",),
+    "test_lb_outside": (
+        "test_a_node_port_leads_into_a_pod_that_sees_its_client",
+        "test_a_node_port_to_another_node_is_masqueraded_there_and_back",
+        "test_ranges_hold_for_whichever_backends_serve",
+        "test_a_backend_in_the_host_s_own_network_answers_from_the_node_port",
+    ),
+    "test_lb_gone": ("test_a_connection_to_a_backend_that_is_gone_is_reset",),
+    "test_lb_affinity": ("test_a_client_stays_with_one_backend",),
+    "test_masquerade": ("test_every_flow_has_a_port_of_its_own_until_there_is_none",),
+    "test_lb_sock": (
+        "test_a_connection_is_one_to_a_backend_and_its_peer_is_the_service",
+        "test_datagrams_are_answered_by_the_service",
+        "test_without_a_backend_a_connection_is_refused",
+    ),
+    "test_sockdiag": (),
+    "test_sctp": (),
 }
 """Of each file of packet tests the tests that a machine runs; without any, all."""
 
