@@ -43,10 +43,9 @@ class Backend(NamedTuple):
         digest = blake2b(self.packed, digest_size=4, key=b"plait rank").digest()
         return int.from_bytes(digest, "big")
 
-    @property
-    def record(self) -> Record:
+    def record(self, *, ready: bool) -> Record:
         """struct lb_backend."""
-        return {"addr": self.address, "port": self.port}
+        return {"addr": self.address, "port": self.port, "ready": ready}
 
 
 class Candidate(NamedTuple):
@@ -74,6 +73,14 @@ class Backends:
     @property
     def all(self) -> tuple[Backend, ...]:
         return (*self.ready, *self.others)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All of them, each as struct lb_backend."""
+        return (
+            *[each.record(ready=True) for each in self.ready],
+            *[each.record(ready=False) for each in self.others],
+        )
 
     @property
     def many(self) -> bool:

@@ -55,7 +55,7 @@ class Pool:
             "algorithm": ALGORITHMS[self.algorithm],
             "flags": flags,
             "seed": (*seeds, *_NO_SEEDS[len(seeds) :]),
-            "few": tuple([each.record for each in few]),
+            "few": self.backends.records if few else (),
         }
 
     def entries(self) -> Iterator[Entry]:
@@ -66,12 +66,13 @@ class Pool:
         if not self.backends.many:
             return
         everybody = self.backends.all
+        records = self.backends.records
         for number, first in enumerate(range(0, len(everybody), GROUP)):
             group = everybody[first : first + GROUP]
             yield Entry(
                 map="lb_groups",
                 key={"service": self.number, "group": number},
-                value={"backend": tuple([each.record for each in group])},
+                value={"backend": records[first : first + GROUP]},
                 touches=tuple([each.address for each in group]),
             )
         if self.table:

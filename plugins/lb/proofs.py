@@ -63,7 +63,7 @@ def _endpoint(address: IPv4Address | IPv6Address) -> Entry:
 def _service(
     vip: IPv4Address | IPv6Address, backend: IPv4Address | IPv6Address
 ) -> tuple[Entry, ...]:
-    few = ({"addr": backend, "port": 8080},)
+    few = ({"addr": backend, "port": 8080, "ready": True},)
     value: Record = {
         "id": 1,
         "count": len(few),

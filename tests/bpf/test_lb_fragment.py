@@ -246,6 +246,22 @@ def test_a_flow_whose_backend_is_gone_goes_to_one_of_many(
     assert moved.packet.dst in ends
 
 
+def test_of_many_only_ready_ones_get_flows_while_numbers_change(
+    datapath: Datapath, net: Addresses
+) -> None:
+    ends = [net.remote + number for number in range(9)]
+    datapath.put(service("web", net.service), backends("web", ends))
+    ((key, group),) = datapath.entries("lb_groups")
+    records = group["backend"]
+    assert isinstance(records, tuple)
+
+    # What is written before the service, when only two of them are ready any more.
+    now = tuple({**each, "ready": number < 2} for number, each in enumerate(records))
+    datapath.update("lb_groups", key, {"backend": now})
+
+    assert set(choices(datapath, net)) == set(ends[:2])
+
+
 @each_size
 def test_a_backend_is_known_by_its_port_too(datapath: Datapath, net: Addresses, count: int) -> None:
     ends = [net.remote + number for number in range(count)]

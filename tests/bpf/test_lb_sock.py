@@ -7,7 +7,7 @@ from socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM, AddressFamily, So
 
 import pytest
 
-from plait.core.api import Service, TrafficPolicy
+from plait.core.api import Record, Service, TrafficPolicy
 from plait.testing import IPV4, IPV6, Addresses, Datapath, MakeDatapath, backends, service
 
 Address = IPv4Address | IPv6Address
@@ -64,6 +64,11 @@ def serve(datapath: Datapath, net: Addresses, kind: SocketKind, *, count: int = 
         backends("web", ends, protocol=PROTOCOLS[kind]),
     )
     return listening
+
+
+def noted(address: Address) -> Record:
+    """A backend as keys of sockets name it."""
+    return {"addr": address, "port": BACKEND_PORT, "ready": False}
 
 
 def told(pair: tuple[str, int]) -> tuple[Address, int]:
@@ -155,7 +160,7 @@ def test_sockets_are_shared_among_the_backends(
         datapath.open_socket(speech.family, SOCK_DGRAM).connect(speech.at(net.service, PORT))
 
     assert {str(key["backend"]) for key, _ in datapath.entries("lb_sockets")} == {
-        str({"addr": net.remote + number, "port": BACKEND_PORT}) for number in range(count)
+        str(noted(net.remote + number)) for number in range(count)
     }
 
 
@@ -266,7 +271,7 @@ def test_sockets_of_pods_may_turn_to_backends_too(
     client.connect_ex(speech.at(net.service, PORT))
 
     ((key, value),) = everyone.entries("lb_sockets")
-    assert key["backend"] == {"addr": net.remote, "port": BACKEND_PORT}
+    assert key["backend"] == noted(net.remote)
     assert (value["addr"], value["port"]) == (net.service, PORT)
 
 

@@ -239,8 +239,12 @@ static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_s
 	const struct lb_backend *backend =
 		lb_numbered(service->id, lb_place(service, hash, random));
 
-	/* It went between the two look-ups; the first one goes last. */
-	return backend && backend->port ? backend : lb_numbered(service->id, 0);
+	/* Groups are written before what leads to them: numbers may have others by now. The first
+	 * is ready as long as anyone is.
+	 */
+	if (!backend || !backend->ready)
+		backend = lb_numbered(service->id, 0);
+	return backend && backend->ready ? backend : NULL;
 }
 
 /* Any backend, by the hash of who asks. */

@@ -48,7 +48,8 @@ _Static_assert(sizeof(struct lb_service_key) == 20, "hashed as bytes: no hidden 
 struct lb_backend {
 	struct plait_addr addr;
 	__be16 port;
-	__u16 pad;
+	bool ready; /* takes new flows */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct lb_backend) == 20, "no hidden padding");
 
