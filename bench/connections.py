@@ -6,7 +6,6 @@ the machine does strikes all alike.
 """
 
 import statistics
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,14 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.agent import Place, agent
+from bench.asking import SERVER_PORT, SOURCE, Asking, Turn
 from bench.figures import Figure, Run, Suite
 from bench.rules import Balanced, iptables, nftables
 from bench.services import SERVICES, write_services
-from plait.codegen.compile import find_compiler
 from plait.core.lab.lab import Lab
 from plait.core.lab.topology import parse_topology
-
-TOOL = Path(__file__).parent / "tools" / "connections.c"
 
 COUNTS = (1, 100, 1000, 10_000, 30_000)
 QUICK_COUNTS = (1, 1000)
@@ -81,7 +78,7 @@ class Kind:
     def target(self, way: Way, count: int) -> tuple[IPv4Address, int]:
         """Whom it asks; in the plain way the server itself."""
         if way is Way.PLAIN:
-            return way.servers[0], 8080
+            return way.servers[0], SERVER_PORT
         if self.outside:
             return way.node, NODE_PORT
         return SERVICES + range(count)[self.which], 80
@@ -97,14 +94,6 @@ KINDS = (
 """The last service has the node port."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """How many a second, and the median of one in microseconds."""
-
-    rate: float
-    median: float
-
-
 Turns = Mapping[tuple[Way, Kind], Sequence[Turn]]
 
 
@@ -112,19 +101,16 @@ def measure(run: Run) -> Iterator[Figure]:
     """All kinds, for each number of services."""
     with TemporaryDirectory(prefix="plait-bench-") as scratch:
         folder = Path(scratch)
-        tool = folder / "connections"
-        subprocess.run([find_compiler(), "-O2", "-o", str(tool), str(TOOL)], check=True)
-        with Lab.up(parse_topology(_topology(), TOOL), name="benchconn") as lab:
+        with Lab.up(parse_topology(_topology(), SOURCE), name="benchconn") as lab:
+            asking = Asking.built(folder, lab)
             for way in Way:
                 for number in range(3):
-                    server = lab.popen(f"{way}-{number}", str(tool), "serve", "8080")
-                    if server.stdout:
-                        server.stdout.readline()
+                    asking.serve(f"{way}-{number}")
             place = Place(lab=lab, folder=folder, host=Way.PLAIT)
             place.objects.mkdir()
             place.write_config(services=max(COUNTS) + 1)
             for count in QUICK_COUNTS if run.quick else COUNTS:
-                yield from _with_services(run, place, tool, count)
+                yield from _with_services(run, place, asking, count)
 
 
 SUITE = Suite(
@@ -134,7 +120,7 @@ SUITE = Suite(
 )
 
 
-def _with_services(run: Run, place: Place, tool: Path, count: int) -> Iterator[Figure]:
+def _with_services(run: Run, place: Place, asking: Asking, count: int) -> Iterator[Figure]:
     run.progress(f"{count:,} services for everybody")
     for file in place.objects.iterdir():
         file.unlink()
@@ -148,7 +134,7 @@ def _with_services(run: Run, place: Place, tool: Path, count: int) -> Iterator[F
     _load_rules(place, count)
     with ExitStack() as stack:
         stack.enter_context(agent(place))
-        turns = _turns(run, place.lab, tool, count)
+        turns = _turns(run, asking, count)
     yield from _figures(turns, count)
 
 
@@ -173,7 +159,7 @@ def _figures(turns: Turns, count: int) -> Iterator[Figure]:
         )
 
 
-def _turns(run: Run, lab: Lab, tool: Path, count: int) -> Turns:
+def _turns(run: Run, asking: Asking, count: int) -> Turns:
     """One turn after another, in rounds."""
     turns: dict[tuple[Way, Kind], list[Turn]] = {}
     rounds = run.samples(usual=5, quick=3)
@@ -183,10 +169,8 @@ def _turns(run: Run, lab: Lab, tool: Path, count: int) -> Turns:
         for kind in KINDS:
             for way in Way:
                 address, port = kind.target(way, count)
-                command = (str(tool), kind.verb, str(address), str(port), str(seconds))
-                result = lab.run(kind.client(way), *command)
-                rate, median = (float(word) for word in result.stdout.split())
-                turns.setdefault((way, kind), []).append(Turn(rate=rate, median=median))
+                turn = asking.ask(kind.client(way), kind.verb, address, port, seconds)
+                turns.setdefault((way, kind), []).append(turn)
     return turns
 
 

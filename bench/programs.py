@@ -2,15 +2,22 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.figures import Figure, Run, Suite
 from bench.packet import FEATURES
+from plait.core.pipeline import Prepared
 from plait.core.runtime.staging import stage
 from plait.core.testing.loading import Loader
+
+NODES: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "": {"podCIDRs": ["10.244.1.0/24"]},
+    ".dual_stack": {"podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"]},
+}
+"""A plain node has IPv4 only."""
 
 SMALL = 64
 """Entries of the maps: it is the programs that are measured."""
@@ -26,17 +33,9 @@ def measure(run: Run) -> Iterator[Figure]:
         yield _figure("compile.cold_ms", compiling)
 
         loader = Loader(Path(scratch), Path(scratch))
-        prepared = loader.prepare(loader.config(FEATURES, {}))
-        plan, objects = prepared.plan, prepared.compiled.objects
-        staged = stage(plan, objects, None, most_entries=SMALL)
-        run.progress("loading")
-        load = partial(stage, plan, objects, None, most_entries=SMALL)
-        yield _figure("load.ms", [_timed(lambda: load().close()) for _ in compiling])
-        verified = sum(info.verified for info in staged.info.values())
-        yield Figure(name="load.verified_instructions", value=verified, unit="instructions")
-        length = sum(info.instructions for info in staged.info.values())
-        yield Figure(name="load.instructions", value=length, unit="instructions")
-        staged.close()
+        for suffix, node in NODES.items():
+            run.progress("loading")
+            yield from _loading(loader.prepare(loader.config(FEATURES, node)), suffix, count)
 
 
 SUITE = Suite(
@@ -44,6 +43,20 @@ SUITE = Suite(
     summary="milliseconds to compile all programs, and to load them",
     measure=measure,
 )
+
+
+def _loading(prepared: Prepared, suffix: str, count: int) -> Iterator[Figure]:
+    plan, objects = prepared.plan, prepared.compiled.objects
+    load = partial(stage, plan, objects, None, most_entries=SMALL)
+    milliseconds = [_timed(lambda: load().close()) for _ in range(count)]
+    yield _figure(f"load.ms{suffix}", milliseconds)
+    staged = load()
+    for name, total in (
+        ("load.verified_instructions", sum(info.verified for info in staged.info.values())),
+        ("load.instructions", sum(info.instructions for info in staged.info.values())),
+    ):
+        yield Figure(name=f"{name}{suffix}", value=total, unit="instructions")
+    staged.close()
 
 
 def _compile(cache: Path) -> float:

@@ -29,11 +29,14 @@ spec:
   clusterIP: {service}
   ports:
   - {{name: http, port: 80, targetPort: 8080, protocol: TCP{node_port}}}
+{slices}"""
+
+SLICE = """\
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata:
-  name: service-{number}-v4
+  name: service-{number}-{part}
   namespace: bench
   labels: {{kubernetes.io/service-name: service-{number}}}
 addressType: IPv4
@@ -42,6 +45,9 @@ endpoints:
 ports:
 - {{name: http, port: 8080, protocol: TCP}}
 """
+
+SLICE_MOST = 100
+"""Endpoints in a slice: as many as Kubernetes puts into one."""
 
 LAYOUTS: Mapping[str, int] = {"": 1, ".one_file": COUNT}
 """How the YAML is cut: services in a file. A file for each is how most people keep them."""
@@ -105,7 +111,16 @@ def _yaml(number: int, backends: Sequence[IPv4Address], node_port: int) -> str:
         type="NodePort" if node_port else "ClusterIP",
         service=SERVICES + number,
         node_port=f", nodePort: {node_port}" if node_port else "",
-        endpoints="\n".join(f"- addresses: [{end}]" for end in backends),
+        slices="".join(
+            SLICE.format(
+                number=number,
+                part=part,
+                endpoints="\n".join(
+                    f"- addresses: [{end}]" for end in backends[part : part + SLICE_MOST]
+                ),
+            )
+            for part in range(0, len(backends), SLICE_MOST)
+        ),
     )
 
 

@@ -1,20 +1,19 @@
 """Connecting through the hooks of sockets: a service beside the backend itself, from the node."""
 
 import statistics
-import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.agent import Place, agent
+from bench.asking import SERVER_PORT, SOURCE, Asking
 from bench.figures import Figure, Run, Suite
 from bench.services import SERVICES, write_services
-from plait.codegen.compile import find_compiler
 from plait.core.lab.lab import Lab
 from plait.core.lab.topology import parse_topology
 
-TOOL = Path(__file__).parent / "tools" / "connections.c"
+SECONDS = 0.3
 COUNTS = (1, 10_000)
 NODE = "node-a"
 SERVER = IPv4Address("10.244.1.11")
@@ -37,12 +36,9 @@ def measure(run: Run) -> Iterator[Figure]:
     """A process of the node connects to a pod of it, by turns through a service and directly."""
     with TemporaryDirectory(prefix="plait-bench-") as scratch:
         folder = Path(scratch)
-        tool = folder / "connections"
-        subprocess.run([find_compiler(), "-O2", "-o", str(tool), str(TOOL)], check=True)
-        with Lab.up(parse_topology(TOPOLOGY, TOOL), name="benchsock") as lab:
-            server = lab.popen("server", str(tool), "serve", "8080")
-            if server.stdout:
-                server.stdout.readline()
+        with Lab.up(parse_topology(TOPOLOGY, SOURCE), name="benchsock") as lab:
+            asking = Asking.built(folder, lab)
+            asking.serve("server")
             place = Place(lab=lab, folder=folder, host=NODE)
             place.objects.mkdir()
             place.write_config()
@@ -51,7 +47,7 @@ def measure(run: Run) -> Iterator[Figure]:
                     file.unlink()
                 write_services(place.objects, range(count), lambda _: [SERVER], per_file=count)
                 with agent(place):
-                    yield from _figures(run, lab, tool, count)
+                    yield from _figures(run, asking, count)
 
 
 SUITE = Suite(
@@ -61,14 +57,14 @@ SUITE = Suite(
 )
 
 
-def _figures(run: Run, lab: Lab, tool: Path, count: int) -> Iterator[Figure]:
+def _figures(run: Run, asking: Asking, count: int) -> Iterator[Figure]:
     """Ratios of medians, each pair of turns by itself: what the machine does changes slowly."""
     rounds = run.samples(usual=21, quick=7)
     ratios, direct = [], []
     for number in range(rounds):
         run.progress(f"sockets with {count:,} services, round {number + 1} of {rounds}")
-        through = _median(lab, tool, SERVICES + count - 1, 80)
-        direct.append(_median(lab, tool, SERVER, 8080))
+        through = asking.ask(NODE, "connect", SERVICES + count - 1, 80, SECONDS).median
+        direct.append(asking.ask(NODE, "connect", SERVER, SERVER_PORT, SECONDS).median)
         ratios.append(through / direct[-1])
     suffix = "" if count == 1 else f"_{count}"
     ratio = round(statistics.median(ratios), 3)
@@ -77,9 +73,3 @@ def _figures(run: Run, lab: Lab, tool: Path, count: int) -> Iterator[Figure]:
         yield Figure(
             name="socket_lb.direct_p50_us", value=round(statistics.median(direct), 1), unit="µs"
         )
-
-
-def _median(lab: Lab, tool: Path, address: IPv4Address, port: int) -> float:
-    result = lab.run(NODE, str(tool), "connect", str(address), str(port), "0.3")
-    _, median = (float(word) for word in result.stdout.split())
-    return median
