@@ -1,12 +1,12 @@
 """Services: a flow goes to one backend, comes back from the service, and stays where it is."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from plait.core.api import Verdict
+from plait.core.api import FieldValue, Record, Verdict
 from plait.core.plan.core import FLOWS as FLOW_TABLES
 from plait.testing import (
     SENDER,
@@ -51,6 +51,11 @@ def datapath(
     datapath.pod("server", net.server)
     datapath.pod("other", net.other_server)
     return datapath
+
+
+def record_of(value: FieldValue) -> Record:
+    assert isinstance(value, Mapping)
+    return value
 
 
 def choices(datapath: Datapath, net: Addresses) -> list[Address]:
@@ -256,7 +261,7 @@ def test_of_many_only_ready_ones_get_flows_while_numbers_change(
     assert isinstance(records, tuple)
 
     # What is written before the service, when only two of them are ready any more.
-    now = tuple({**each, "ready": number < 2} for number, each in enumerate(records))
+    now = tuple({**record_of(each), "ready": number < 2} for number, each in enumerate(records))
     datapath.update("lb_groups", key, {"backend": now})
 
     assert set(choices(datapath, net)) == set(ends[:2])

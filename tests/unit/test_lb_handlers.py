@@ -233,8 +233,8 @@ def test_ports_are_matched_by_name_and_protocol() -> None:
     found = {entry.value["id"]: entry.value["few"] for entry in entries("lb_services", *objects)}
 
     assert found == {
-        number(dns): ({"addr": IPv4Address("10.244.1.1"), "port": 5353},),
-        number(dns_tcp): ({"addr": IPv4Address("10.244.1.2"), "port": 5300},),
+        number(dns): ({"addr": IPv4Address("10.244.1.1"), "port": 5353, "ready": True},),
+        number(dns_tcp): ({"addr": IPv4Address("10.244.1.2"), "port": 5300, "ready": True},),
     }
 
 
@@ -244,8 +244,8 @@ def test_each_family_has_backends_of_its_own() -> None:
     found = {entry.touches: entry.value["few"] for entry in entries("lb_services", *objects)}
 
     assert found == {
-        (VIP4,): ({"addr": IPv4Address("10.244.1.1"), "port": 8080},),
-        (VIP6,): ({"addr": IPv6Address("fd00:244::1"), "port": 8080},),
+        (VIP4,): ({"addr": IPv4Address("10.244.1.1"), "port": 8080, "ready": True},),
+        (VIP6,): ({"addr": IPv6Address("fd00:244::1"), "port": 8080, "ready": True},),
     }
 
 
