@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from plait.core.endpoints import namespaces
 from plait.core.errors import PlaitError, SystemProblem
 
 _NETLINK_SOCK_DIAG = 4
@@ -53,6 +52,8 @@ def destroy_sockets(sockets: Collection[SocketName]) -> int:
 
 
 def _destroy_everywhere(wanted: Mapping[int, Collection[SocketName]]) -> int:
+    from plait.core.endpoints import namespaces
+
     own = namespaces.cookie()
     count = _destroy_here(wanted.get(own, ()))
     left = wanted.keys() - {own}
@@ -69,6 +70,8 @@ def _destroy_everywhere(wanted: Mapping[int, Collection[SocketName]]) -> int:
 
 def _namespaces() -> Iterator[Path]:
     """A path to each network namespace that a process is in or that has a name."""
+    from plait.core.endpoints import namespaces
+
     seen = set()
     for path in (*Path("/proc").glob(_PROC_NAMESPACES), *namespaces.RUN.glob("*")):
         with suppress(OSError):

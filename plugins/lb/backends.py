@@ -43,9 +43,10 @@ class Backend(NamedTuple):
         digest = blake2b(self.packed, digest_size=4, key=b"plait rank").digest()
         return int.from_bytes(digest, "big")
 
-    def record(self, *, ready: bool) -> Record:
+    @property
+    def record(self) -> Record:
         """struct lb_backend."""
-        return {"addr": self.address, "port": self.port, "ready": ready}
+        return {"addr": self.address, "port": self.port}
 
 
 class Candidate(NamedTuple):
@@ -73,14 +74,6 @@ class Backends:
     @property
     def all(self) -> tuple[Backend, ...]:
         return (*self.ready, *self.others)
-
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """All of them, each as struct lb_backend."""
-        return (
-            *[each.record(ready=True) for each in self.ready],
-            *[each.record(ready=False) for each in self.others],
-        )
 
     @property
     def many(self) -> bool:

@@ -37,6 +37,7 @@ class Pool:
     table: int
     affinity: int
     elsewhere: bool = False
+    version: int = 0
 
     def record(self, flags: int) -> Record:
         """struct lb_service, with few backends in it."""
@@ -49,35 +50,35 @@ class Pool:
         return {
             "id": self.number,
             "count": len(self.backends.ready),
-            "total": len(self.backends.ready) + len(self.backends.others),
+            "total": len(self.backends.all),
+            "version": self.version,
             "affinity": self.affinity,
             "table": self.table,
             "algorithm": ALGORITHMS[self.algorithm],
             "flags": flags,
             "seed": (*seeds, *_NO_SEEDS[len(seeds) :]),
-            "few": self.backends.records if few else (),
+            "few": tuple([each.record for each in few]),
         }
 
     def entries(self) -> Iterator[Entry]:
         """Where many backends stand, and how flows are shared among them.
 
-        Only flows of backends that come, go or get other numbers must decide again.
+        With any change, all of these are new ones: see `_version_of`.
         """
         if not self.backends.many:
             return
-        everybody = self.backends.all
-        records = self.backends.records
+        everybody, version = self.backends.all, self.version
         for number, first in enumerate(range(0, len(everybody), GROUP)):
             group = everybody[first : first + GROUP]
             yield Entry(
                 map="lb_groups",
-                key={"service": self.number, "group": number},
-                value={"backend": records[first : first + GROUP]},
+                key={"service": self.number, "group": number, "version": version},
+                value={"backend": tuple([each.record for each in group])},
                 touches=tuple([each.address for each in group]),
             )
         if self.table:
             for number, chunk in enumerate(chunks_of(table_of(self.backends, self.table))):
-                key = {"service": self.number, "chunk": number}
+                key = {"service": self.number, "chunk": number, "version": version}
                 yield Entry(map="lb_maglev", key=key, value={"number": chunk})
 
 
@@ -92,14 +93,26 @@ def pool_of(
 ) -> Pool:
     """Weights take a table, whatever the algorithm."""
     tabled = backends.many and (algorithm is Algorithm.MAGLEV or backends.weights)
+    table = table_size(len(backends.ready), largest_table) if tabled and backends.ready else 0
     return Pool(
         number=pool_number(served.service.name, served.port, served.family, policy),
         backends=backends,
         algorithm=algorithm,
-        table=table_size(len(backends.ready), largest_table) if tabled and backends.ready else 0,
+        table=table,
         affinity=served.service.affinity or 0,
         elsewhere=elsewhere,
+        version=_version_of(backends, table) if backends.many else 0,
     )
+
+
+def _version_of(backends: Backends, table: int) -> int:
+    """32 bits that tell these backends from others: entries of one version belong together, the
+    Service names it, and the datapath never meets a mixture.
+    """
+    digest = blake2b(digest_size=4, key=b"plait version")
+    digest.update(repr((len(backends.ready), backends.weights, table)).encode())
+    digest.update(b"".join([each.packed for each in backends.all]))
+    return int.from_bytes(digest.digest(), "big")
 
 
 def pool_number(owner: str, port: ServicePort, family: type[Address], policy: TrafficPolicy) -> int:

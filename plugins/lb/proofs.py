@@ -63,11 +63,12 @@ def _endpoint(address: IPv4Address | IPv6Address) -> Entry:
 def _service(
     vip: IPv4Address | IPv6Address, backend: IPv4Address | IPv6Address
 ) -> tuple[Entry, ...]:
-    few = ({"addr": backend, "port": 8080, "ready": True},)
+    few = ({"addr": backend, "port": 8080},)
     value: Record = {
         "id": 1,
         "count": len(few),
         "total": len(few),
+        "version": 0,
         "affinity": 0,
         "table": 0,
         "algorithm": 0,

@@ -56,7 +56,7 @@ def test_clients_have_backends_of_their_own(datapath: Datapath, net: Addresses, 
     key = {"service": pool_id(datapath), "client": net.other_server}
     value: Record = {
         "seen": time.monotonic_ns(),
-        "backend": {"addr": ends(net, count)[1], "port": 8080, "ready": True},
+        "backend": {"addr": ends(net, count)[1], "port": 8080},
     }
     datapath.update("lb_affinity", key, value)
 

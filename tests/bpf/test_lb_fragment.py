@@ -1,12 +1,12 @@
 """Services: a flow goes to one backend, comes back from the service, and stays where it is."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from plait.core.api import FieldValue, Record, Verdict
+from plait.core.api import Verdict
 from plait.core.plan.core import FLOWS as FLOW_TABLES
 from plait.testing import (
     SENDER,
@@ -51,11 +51,6 @@ def datapath(
     datapath.pod("server", net.server)
     datapath.pod("other", net.other_server)
     return datapath
-
-
-def record_of(value: FieldValue) -> Record:
-    assert isinstance(value, Mapping)
-    return value
 
 
 def choices(datapath: Datapath, net: Addresses) -> list[Address]:
@@ -251,20 +246,22 @@ def test_a_flow_whose_backend_is_gone_goes_to_one_of_many(
     assert moved.packet.dst in ends
 
 
-def test_of_many_only_ready_ones_get_flows_while_numbers_change(
+def test_of_many_no_flow_meets_what_is_written_before_its_service_is(
     datapath: Datapath, net: Addresses
 ) -> None:
     ends = [net.remote + number for number in range(9)]
-    datapath.put(service("web", net.service), backends("web", ends))
-    ((key, group),) = datapath.entries("lb_groups")
-    records = group["backend"]
-    assert isinstance(records, tuple)
+    datapath.put(service("web", net.service), backends("web", ends[:8]))
+    before = {name: datapath.entries(name) for name in ("lb_groups", "lb_maglev", "lb_services")}
+    flows = choices(datapath, net)
 
-    # What is written before the service, when only two of them are ready any more.
-    now = tuple({**record_of(each), "ready": number < 2} for number, each in enumerate(records))
-    datapath.update("lb_groups", key, {"backend": now})
+    # As it is when the new groups have been written, but the service has not.
+    datapath.put(backends("web", ends[1:], unready=ends[:1]))
+    for name, entries in before.items():
+        for key, value in entries:
+            datapath.update(name, key, value)
+    datapath.decide_again()
 
-    assert set(choices(datapath, net)) == set(ends[:2])
+    assert choices(datapath, net) == flows
 
 
 @each_size

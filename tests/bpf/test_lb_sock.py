@@ -68,7 +68,7 @@ def serve(datapath: Datapath, net: Addresses, kind: SocketKind, *, count: int = 
 
 def noted(address: Address) -> Record:
     """A backend as keys of sockets name it."""
-    return {"addr": address, "port": BACKEND_PORT, "ready": False}
+    return {"addr": address, "port": BACKEND_PORT}
 
 
 def told(pair: tuple[str, int]) -> tuple[Address, int]:

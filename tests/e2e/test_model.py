@@ -10,8 +10,8 @@ import pytest
 from plait.core.lab.lab import Lab
 from plait.core.lab.running import serve, start
 from plait.core.lab.traffic.hold import Held
-from support.churn import LAG, Churn, Server
-from support.nodes import Node, quickstart, service
+from support.churn import LAG, Churn, Server, State
+from support.nodes import DRAIN, RESET, Node, quickstart, service
 from support.sockets import ask, endpoint, servers, tcp
 
 ADDRESS = "10.96.0.90"
@@ -49,6 +49,28 @@ def test_who_answers_is_as_the_model_says_for_some_seconds(node: Node) -> None:
 @pytest.mark.deep
 def test_who_answers_is_as_the_model_says_for_a_minute(node: Node) -> None:
     compare(node, seconds=60)
+
+
+@pytest.mark.deep
+def test_a_backend_that_is_ready_by_turns_keeps_its_connections(node: Node) -> None:
+    """Also while its number among many changes fifty times a second, and losers are reset."""
+    node.edit(DRAIN, RESET)
+    churn = Churn(node=node, service="churned", servers=SERVERS, dice=random.Random(1))
+    churn.begin()
+    node.wait_for(lambda: answer(node) is not None)
+    arguments = (endpoint(ADDRESS, 80), "--count", "100", "--interval", "0.02")
+    held = start(node.lab, "client", Held, *arguments)
+    time.sleep(2)
+
+    end = time.monotonic() + 25
+    while time.monotonic() < end:
+        for state in (State.UNREADY, State.READY):
+            churn.turn(SERVERS[0], state)
+            time.sleep(0.012)
+    found = held.stop()
+
+    assert (found.reset, found.failed, found.corrupt) == (0, 0, 0)
+    assert found.exchanged > 1000
 
 
 def compare(node: Node, seconds: float) -> None:

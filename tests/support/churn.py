@@ -69,9 +69,14 @@ class Churn:
             self.strangers[port] ^= {self.dice.randrange(STRANGERS)}
         else:
             server = self.dice.choice(self.servers)
-            self.states[server] = self.dice.choice(tuple(State))
-            port = server.port
+            self.turn(server, self.dice.choice(tuple(State)))
+            return
         self._write(port)
+
+    def turn(self, server: Server, state: State) -> None:
+        """Another state of this server."""
+        self.states[server] = state
+        self._write(server.port)
         self._note()
 
     def takers(self) -> frozenset[str]:

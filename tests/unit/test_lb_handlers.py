@@ -166,13 +166,30 @@ def test_a_group_has_so_many_backends_at_most() -> None:
 
 def test_a_table_is_made_of_many_backends_in_slot_order() -> None:
     config = LbConfig(table_size=13)
+    objects = (service(), backends(*endpoints(*SEVEN)))
 
-    (entry,) = entries("lb_maglev", service(), backends(*endpoints(*SEVEN)), config=config)
+    (entry,) = entries("lb_maglev", *objects, config=config)
+    (owner,) = entries("lb_services", *objects, config=config)
 
     ready = tuple(Backend(IPv4Address(address), 8080) for address in SEVEN)
     (chunk,) = chunks_of(table_of(Backends(ready=ready), 13))
-    assert entry.key == {"service": number(), "chunk": 0}
+    assert entry.key == {"service": number(), "chunk": 0, "version": owner.value["version"]}
     assert entry.value == {"number": chunk}
+
+
+def test_all_entries_of_many_backends_are_others_when_one_of_them_changes() -> None:
+    def versions(*addresses: SliceEndpoint) -> set[FieldValue]:
+        objects = (service(), backends(*addresses))
+        keys = [each.key for name in ("lb_groups", "lb_maglev") for each in entries(name, *objects)]
+        (owner,) = entries("lb_services", *objects)
+        return {owner.value["version"], *(key["version"] for key in keys)}
+
+    all_ready = versions(*endpoints(*SEVEN))
+    one_not = versions(*endpoints(*SEVEN[:6]), *endpoints(SEVEN[6], ready=False))
+    again = versions(*endpoints(*reversed(SEVEN)))
+
+    assert len(all_ready) == len(one_not) == 1
+    assert again == all_ready != one_not
 
 
 def test_random_choice_needs_no_table() -> None:
@@ -233,8 +250,8 @@ def test_ports_are_matched_by_name_and_protocol() -> None:
     found = {entry.value["id"]: entry.value["few"] for entry in entries("lb_services", *objects)}
 
     assert found == {
-        number(dns): ({"addr": IPv4Address("10.244.1.1"), "port": 5353, "ready": True},),
-        number(dns_tcp): ({"addr": IPv4Address("10.244.1.2"), "port": 5300, "ready": True},),
+        number(dns): ({"addr": IPv4Address("10.244.1.1"), "port": 5353},),
+        number(dns_tcp): ({"addr": IPv4Address("10.244.1.2"), "port": 5300},),
     }
 
 
@@ -244,8 +261,8 @@ def test_each_family_has_backends_of_its_own() -> None:
     found = {entry.touches: entry.value["few"] for entry in entries("lb_services", *objects)}
 
     assert found == {
-        (VIP4,): ({"addr": IPv4Address("10.244.1.1"), "port": 8080, "ready": True},),
-        (VIP6,): ({"addr": IPv6Address("fd00:244::1"), "port": 8080, "ready": True},),
+        (VIP4,): ({"addr": IPv4Address("10.244.1.1"), "port": 8080},),
+        (VIP6,): ({"addr": IPv6Address("fd00:244::1"), "port": 8080},),
     }
 
 

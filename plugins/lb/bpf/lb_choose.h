@@ -102,9 +102,14 @@ static __always_inline bool lb_serves_client(const struct lb_service *service,
 }
 
 /* Of many: the backend with this number. */
-static __always_inline const struct lb_backend *lb_numbered(__u64 service, __u32 number)
+static __always_inline const struct lb_backend *lb_numbered(__u64 service, __u32 version,
+							    __u32 number)
 {
-	struct lb_group_key key = { .service = service, .group = number / LB_GROUP };
+	struct lb_group_key key = {
+		.service = service,
+		.group = number / LB_GROUP,
+		.version = version,
+	};
 	const struct lb_group *group = bpf_map_lookup_elem(&lb_groups, &key);
 
 	return group ? &group->backend[plait_below(number % LB_GROUP, LB_GROUP)] : NULL;
@@ -126,6 +131,7 @@ static __always_inline int lb_compare(const struct lb_backend *a, const struct l
 /* Of many: a backend, and the numbers from `first` on and below `end` that it may have. */
 struct lb_hunt {
 	__u64 service;
+	__u32 version;
 	struct lb_backend backend;
 	__u32 first;
 	__u32 end;
@@ -140,9 +146,11 @@ static long lb_halve(__u32 turn, struct lb_hunt *hunt)
 
 	if (hunt->first >= hunt->end)
 		return 1;
-	middle = lb_numbered(hunt->service, number);
-	if (!middle)
+	middle = lb_numbered(hunt->service, hunt->version, number);
+	if (!middle) { /* this version is being removed: whoever meets the next one will see */
+		hunt->found = number;
 		return 1;
+	}
 	order = lb_compare(middle, &hunt->backend);
 	if (order < 0) {
 		hunt->first = number + 1;
@@ -161,6 +169,7 @@ static __always_inline int lb_search(const struct lb_service *service,
 {
 	struct lb_hunt hunt = {
 		.service = service->id,
+		.version = service->version,
 		.backend = *backend,
 		.first = first,
 		.end = end,
@@ -219,7 +228,7 @@ static __always_inline const struct lb_backend *lb_one_of_few(const struct lb_se
 /* A table gives each backend its weight: who chooses at random does so among its slots. */
 static __always_inline __u32 lb_place(const struct lb_service *service, __u32 hash, bool random)
 {
-	struct lb_maglev_key key = { .service = service->id };
+	struct lb_maglev_key key = { .service = service->id, .version = service->version };
 	const struct lb_maglev *table;
 	__u32 place;
 
@@ -236,15 +245,7 @@ static __always_inline __u32 lb_place(const struct lb_service *service, __u32 ha
 static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_service *service,
 							       __u32 hash, bool random)
 {
-	const struct lb_backend *backend =
-		lb_numbered(service->id, lb_place(service, hash, random));
-
-	/* Groups are written before what leads to them: numbers may have others by now. The first
-	 * is ready as long as anyone is.
-	 */
-	if (!backend || !backend->ready)
-		backend = lb_numbered(service->id, 0);
-	return backend && backend->ready ? backend : NULL;
+	return lb_numbered(service->id, service->version, lb_place(service, hash, random));
 }
 
 /* Any backend, by the hash of who asks. */

@@ -48,8 +48,7 @@ _Static_assert(sizeof(struct lb_service_key) == 20, "hashed as bytes: no hidden 
 struct lb_backend {
 	struct plait_addr addr;
 	__be16 port;
-	bool ready; /* takes new flows */
-	__u8 pad;
+	__u16 pad;
 };
 _Static_assert(sizeof(struct lb_backend) == 20, "no hidden padding");
 
@@ -64,18 +63,22 @@ struct lb_service {
 	__u8 algorithm; /* enum lb_algorithm */
 	__u8 flags; /* enum lb_flag, any of them */
 	__u32 total; /* of the backends, also those that only keep the flows that they have */
+	__u32 version; /* of its groups and its table */
+	__u32 pad;
 	__u32 seed[LB_FEW]; /* a hash of each of the few: what flows rank them by */
 	struct lb_backend few[LB_FEW]; /* those that take new flows come first; zeros follow */
 };
-_Static_assert(sizeof(struct lb_service) == 24 + 24 * LB_FEW, "no hidden padding");
+_Static_assert(sizeof(struct lb_service) == 32 + 24 * LB_FEW, "no hidden padding");
 
-/* Of a service of many: its backends by number, so many at a time. Those that take new flows come
- * first, then those that only keep theirs; each of the two in order of address and port.
+/* Of a service of many: its backends by number, so many at a time. All groups and the table change
+ * their version with any change: whoever has read a service meets those that belong to it. Those
+ * that take new flows come first, then those that only keep theirs; each of the two in order of
+ * address and port.
  */
 struct lb_group_key {
 	__u64 service;
 	__u32 group;
-	__u32 pad;
+	__u32 version;
 };
 _Static_assert(sizeof(struct lb_group_key) == 16, "hashed as bytes: no hidden padding");
 
@@ -87,7 +90,7 @@ struct lb_group {
 struct lb_maglev_key {
 	__u64 service;
 	__u32 chunk;
-	__u32 pad;
+	__u32 version;
 };
 _Static_assert(sizeof(struct lb_maglev_key) == 16, "hashed as bytes: no hidden padding");
 
