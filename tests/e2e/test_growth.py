@@ -28,6 +28,9 @@ spec: {interface: more0, mac: "02:00:00:00:00:50", addresses: [10.244.1.50]}
 """
 
 
+ASK_FOR_ENDPOINTS = (Hook.NETDEV_INGRESS, Hook.POD_EGRESS, Hook.POD_INGRESS)
+
+
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with quickstart("e2e-growth") as lab:
@@ -59,7 +62,7 @@ def test_a_full_map_grows_under_traffic(node: Node) -> None:
     assert "is full" not in node.log
 
 
-def test_the_map_of_all_programs_grows_under_traffic(node: Node) -> None:
+def test_the_map_of_most_programs_grows_under_traffic(node: Node) -> None:
     text = node.config.read_text()
     node.config.write_text(text.replace("node:\n", "node:\n  capacity: {endpoints: 6}\n"))
     node.start()
@@ -75,7 +78,7 @@ def test_the_map_of_all_programs_grows_under_traffic(node: Node) -> None:
     after = node.kernel_ids()[0]
     assert status.problems == []
     assert _room(node, "plait_endpoints") == 12
-    assert all(after[hook.value] != before[hook.value] for hook in Hook)
+    assert all(after[hook] != before[hook] for hook in ASK_FOR_ENDPOINTS)
 
 
 def test_at_the_bound_what_is_new_is_refused_by_name_and_the_rest_is_served(node: Node) -> None:
@@ -209,7 +212,7 @@ def test_apply_without_an_agent_grows_what_runs(node: Node) -> None:
 
 def test_a_rollback_leads_past_growth_and_takes_no_service_away(node: Node) -> None:
     node.start()
-    node.edit(ALGORITHM, "algorithm: random")
+    node.edit(ALGORITHM, f"{ALGORITHM}, removed: reset")
     node.write("more.yaml", services(1, 2))
 
     with unharmed_traffic(node.lab):
@@ -264,7 +267,8 @@ def test_the_use_of_maps_is_told_with_and_without_an_agent(node: Node, tmp_path:
         assert 'plait_map_capacity_entries{map="lb_services"} 4.0' in text
         assert 'plait_map_bound_entries{map="lb_services"} 16.0' in text
         assert 'plait_map_capacity_entries{map="plait_flow6"} 262144.0' in text
-        assert 'plait_attached_programs{device="eth0",hook="netdev_ingress"' in text
+        place = 'plait_attached_programs{cgroup="",device="eth0",mechanism="tcx"'
+        assert f'{place},program="netdev_ingress"' in text
     status = json.loads(node.plait("status", "--json").stdout)
     (services,) = (each for each in status["maps"] if each["name"] == "lb_services")
     assert services == {
