@@ -45,7 +45,7 @@ NEVER_ROUTED = {
     6: {"multicast": "ff02::fb", "link-local": "fe80::1", "loopback": "::1"},
 }
 BROADCAST = "ff:ff:ff:ff:ff:ff"
-IPIP, SCTP, ESP = 4, 132, 50
+IPIP, GRE, ESP = 4, 47, 50
 
 only_ipv4 = pytest.mark.parametrize("net", [IPV4], ids=["ipv4"], indirect=True)
 only_ipv6 = pytest.mark.parametrize("net", [IPV6], ids=["ipv6"], indirect=True)
@@ -169,7 +169,7 @@ def test_arp_is_left_alone(datapath: Datapath, net: Addresses) -> None:
     assert_left_alone(datapath, Frame(request))
 
 
-@pytest.mark.parametrize("proto", [IPIP, SCTP, ESP])
+@pytest.mark.parametrize("proto", [IPIP, GRE, ESP])
 def test_other_protocols_are_left_alone(datapath: Datapath, net: Addresses, proto: int) -> None:
     src, dst = str(net.client), str(net.server)
     network = (

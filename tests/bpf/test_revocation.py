@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
-from scapy.layers.sctp import SCTP
+from scapy.layers.l2 import GRE, Ether
 
 from plait.core.api import Verdict
 from plait.core.objects.model import Address
@@ -153,7 +152,7 @@ def test_what_is_no_flow_is_asked_about_at_admit(
     datapath = make_datapath({"routing": {}, "guard": {"strict": strict}})
     datapath.pod("client", net.client)
 
-    result = datapath.pod_egress(sctp(net))
+    result = datapath.pod_egress(gre(net))
 
     assert (result.verdict, result.drop_reason) == (verdict, reason)
 
@@ -168,7 +167,7 @@ def test_admit_lets_flows_through(make_datapath: MakeDatapath, net: Addresses) -
     assert result.verdict is Verdict.REDIRECT
 
 
-def sctp(net: Addresses) -> Frame:
+def gre(net: Addresses) -> Frame:
     """A packet of a protocol that flows know nothing of."""
     ip = (IP if net.client.version == 4 else IPv6)(src=str(net.client), dst=str(net.server))
-    return Frame(bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / ip / SCTP()))
+    return Frame(bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / ip / GRE()))

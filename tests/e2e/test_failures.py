@@ -241,7 +241,7 @@ def test_a_device_that_vanishes_in_the_middle_of_a_swap_is_no_failure(
         real(attachment, program)
 
     with _in_process(node) as running:
-        node.config.write_text(text.replace("maglev", "random"))
+        node.config.write_text(text.replace("maglev", "maglev, removed: reset"))
         monkeypatch.setattr(links, "update", vanishing)
         applied = running.apply(node.config)
 

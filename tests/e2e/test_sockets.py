@@ -36,6 +36,7 @@ PROGRAMS = {
     "sock_connect6",
 }
 CALLS = [call for call in AttachType if call.name.startswith("CGROUP")]
+LB = "algorithm: maglev"
 LISTED4, LISTED6 = "10.97.0.1:80", "[fd00:10:97::1]:80"
 ROUTES = {"10.97.0.1": "10.244.1.11", "fd00:10:97::1": "fd00:10:244:1::11"}
 
@@ -52,7 +53,8 @@ def node(lab: Lab, cache: Path, tmp_path: Path) -> Iterator[Node]:
     """A node that sends calls of two listed addresses to web-1."""
     node = Node.make(lab, tmp_path, cache)
     node.plugins = PLUGINS
-    node.config.write_text(f"{node.config.read_text()}  detour: {{}}\n")
+    text = node.config.read_text().replace(LB, f"{LB}, sockets: none")
+    node.config.write_text(f"{text}  detour: {{}}\n")
     yield node
     node.detach()
 
@@ -173,7 +175,7 @@ def test_programs_that_a_change_is_not_about_stay(node: Node) -> None:
     started(node)
     programs = at_cgroup(cgroup_of(node))
 
-    node.edit("maglev", "random")
+    node.edit(LB, f"{LB}, capacity: {{services: 20}}")
 
     assert node.status().generation == 2
     assert at_cgroup(cgroup_of(node)) == programs
