@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.agent import Place, agent, quickstart, wait_until
 from bench.figures import Figure, Run, Suite
 from bench.services import BACKENDS, write_services
+from bench.services import SERVICES as FIRST
 from plait.core.api import Record
 from plait.plugins.lb.backends import Backend, Backends
 from plait.plugins.lb.config import LbConfig
@@ -87,28 +88,25 @@ def _check(place: Place) -> None:
 
 def _replaced(place: Place, file: Path) -> Iterator[float]:
     """Another backend in the place of one of the largest service, then that one again:
-    milliseconds until flows can go there.
+    milliseconds until the service leads there.
     """
     old, new = BACKENDS + LARGEST // 2, IPv4Address("10.250.0.1")
     whole = file.read_text()
-    with place.map("lb_groups") as groups:
-        _, codec = groups.codecs()
-        last = max(
-            (pair for pair in groups.items()),
-            key=lambda pair: int.from_bytes(pair[0][8:12], "little"),
-        )
+    with place.map("lb_services") as services:
+        key_codec, value_codec = services.codecs()
+        key = key_codec.encode({"addr": FIRST, "port": 80, "proto": 6, "side": 0})
 
-        def is_there(address: IPv4Address) -> bool:
-            value = groups.lookup(last[0])
-            return value is not None and address in _addresses(codec.decode(value))
+        def version() -> object:
+            value = services.lookup(key)
+            return value_codec.decode(value)["version"] if value else None
 
-        highest = BACKENDS + LARGEST - 1
-        for text, expected in cycle(
-            ((whole.replace(f"[{old}]", f"[{new}]"), new), (whole, highest))
-        ):
-            began = time.monotonic()
+        def changed(before: object) -> bool:
+            return version() != before
+
+        for text in cycle((whole.replace(f"[{old}]", f"[{new}]"), whole)):
+            before, began = version(), time.monotonic()
             file.write_text(text)
-            yield (wait_until(partial(is_there, expected)) - began) * 1000
+            yield (wait_until(partial(changed, before)) - began) * 1000
             time.sleep(0.3)
 
 

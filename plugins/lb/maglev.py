@@ -43,11 +43,9 @@ def table_of(backends: Backends, size: int) -> tuple[int, ...]:
     turns = cycle(_turns(backends))
     for number in islice(turns, size - isqrt(size)):
         taken[free[number]()] = number
-    left = set(range(size)).difference(taken)
+    left = [slot for slot in range(size) if slot not in taken]
     for number in islice(turns, len(left)):
-        slot = min(left, key=walks[number].turn_of)
-        left.remove(slot)
-        taken[slot] = number
+        taken[left.pop(walks[number].first_of(left))] = number
     return tuple(map(taken.__getitem__, range(size)))
 
 
@@ -90,9 +88,11 @@ class _Walk:
         end = self._begin + self._skip * self._size
         return map(self._size.__rmod__, range(self._begin, end, self._skip))
 
-    def turn_of(self, slot: int) -> int:
-        """Where a slot comes in the order, from 0."""
-        return (slot - self._begin) * self._inverse % self._size
+    def first_of(self, slots: Sequence[int]) -> int:
+        """The index of that one of some slots that comes first in the order."""
+        begin, inverse, size = self._begin, self._inverse, self._size
+        turns = [(slot - begin) * inverse % size for slot in slots]
+        return turns.index(min(turns))
 
 
 @lru_cache(maxsize=4096)
