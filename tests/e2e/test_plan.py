@@ -109,7 +109,15 @@ EDITS = {
 }
 
 
-DEEP = ("nothing", "another algorithm", "another constant", "a feature less")
+DEEP = (
+    "nothing",
+    "the node's name",
+    "the objects' folder",
+    "another algorithm",
+    "another table",
+    "another constant",
+    "a feature less",
+)
 
 
 @pytest.mark.parametrize(

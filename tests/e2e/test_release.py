@@ -17,7 +17,7 @@ SERVICE = {4: "10.96.0.10", 6: "fd00:10:96::10"}
 WAITS = """
 import socket, sys
 sock = socket.socket(getattr(socket, sys.argv[1]), getattr(socket, sys.argv[2]))
-sock.settimeout(10)
+sock.settimeout(float(sys.argv[4]))
 sock.connect((sys.argv[3], 80))
 print(sock.getpeername()[0], flush=True)
 sock.send(b"?")
@@ -72,9 +72,12 @@ def write_backends(node: Node, *addresses: str) -> None:
     )
 
 
-def waiting(node: Node, where: str, family: str, kind: str, address: str) -> subprocess.Popen[str]:
-    """A process that waits for the service."""
-    process = node.lab.popen(where, sys.executable, "-c", WAITS, family, kind, address)
+def waiting(
+    node: Node, where: str, family: str, address: str, *, seconds: float = 10
+) -> subprocess.Popen[str]:
+    """A process that waits for the service, so long at most."""
+    arguments = (family, "SOCK_DGRAM", address, str(seconds))
+    process = node.lab.popen(where, sys.executable, "-c", WAITS, *arguments)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == address
     return process
@@ -96,7 +99,7 @@ def said(process: subprocess.Popen[str]) -> str:
 def test_a_process_of_the_node_is_told(node: Node, family: str, address: str) -> None:
     quiet(node)
     node.start()
-    process = waiting(node, "node-a", family, "SOCK_DGRAM", address)
+    process = waiting(node, "node-a", family, address)
 
     write_backends(node)
 
@@ -106,7 +109,7 @@ def test_a_process_of_the_node_is_told(node: Node, family: str, address: str) ->
 def test_a_process_whose_backend_stays_is_not_told(node: Node) -> None:
     quiet(node)
     node.start()
-    process = waiting(node, "node-a", "AF_INET", "SOCK_DGRAM", SERVICE[4])
+    process = waiting(node, "node-a", "AF_INET", SERVICE[4], seconds=2)
 
     write_backends(node, WEB[4], "10.244.1.12")
 
@@ -117,7 +120,7 @@ def test_a_process_in_a_pod_is_told(node: Node) -> None:
     quiet(node)
     sockets(node, "all")
     node.start()
-    process = waiting(node, "client", "AF_INET", "SOCK_DGRAM", SERVICE[4])
+    process = waiting(node, "client", "AF_INET", SERVICE[4])
 
     write_backends(node)
 
@@ -127,7 +130,7 @@ def test_a_process_in_a_pod_is_told(node: Node) -> None:
 def test_a_backend_that_went_while_no_agent_ran_is_told_of_by_the_next(node: Node) -> None:
     quiet(node)
     node.start()
-    process = waiting(node, "node-a", "AF_INET", "SOCK_DGRAM", SERVICE[4])
+    process = waiting(node, "node-a", "AF_INET", SERVICE[4])
     node.kill()
 
     write_backends(node)
