@@ -33,8 +33,8 @@ from plait.core.api.controllers import Controller, Follower, Publish, Report, Vi
 from plait.core.api.hookspecs import hookimpl
 from plait.core.config.model import Config, NodeConfig
 from plait.core.config.settings import setting
+from plait.core.endpoints.sockdiag import SocketName, destroy_sockets
 from plait.core.errors import PlaitError, Position
-from plait.core.kernel.sockdiag import SocketName, destroy_sockets
 from plait.core.objects.document import Field
 from plait.core.objects.model import Address, Endpoint, HostPort, Key, Meta, Network, Object
 from plait.core.objects.nodes import Host, Node

@@ -11,7 +11,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from plait.core.endpoints import namespaces
-from plait.core.kernel.sockdiag import SocketName, destroy_sockets
+from plait.core.endpoints.sockdiag import SocketName, destroy_sockets
 from plait.core.testing.network import private_network
 
 SO_COOKIE = 57
@@ -97,6 +97,7 @@ def test_a_connection_is_reset() -> None:
         server.listen()
         with socket.create_connection(server.getsockname(), timeout=2) as client:
             accepted = server.accept()[0]
+            accepted.settimeout(2)
 
             assert destroy_sockets([name_of(client, TCP)]) == 1
 
