@@ -282,7 +282,6 @@ class AddressBook:
             map="lb_addresses",
             key={"addr": address},
             value={
-                "service": any(isinstance(each, Service) for each in objects),
                 "node": node,
                 "chosen": node and chosen,
             },

@@ -115,26 +115,37 @@ static __always_inline const struct lb_backend *lb_numbered(__u64 service, __u32
 	return group ? &group->backend[plait_below(number % LB_GROUP, LB_GROUP)] : NULL;
 }
 
-/* Below 0 when `a` comes before `b`. */
-static __always_inline int lb_compare(const struct lb_backend *a, const struct lb_backend *b)
+/* Half of an address, to be compared: `word` is 0 or 2. */
+static __always_inline __u64 lb_half(const struct plait_addr *addr, int word)
 {
-	int i;
-
-	for (i = 0; i < 4; i++)
-		if (a->addr.w[i] != b->addr.w[i])
-			return bpf_ntohl(a->addr.w[i]) < bpf_ntohl(b->addr.w[i]) ? -1 : 1;
-	return (int)bpf_ntohs(a->port) - (int)bpf_ntohs(b->port);
+	return (__u64)bpf_ntohl(addr->w[word]) << 32 | bpf_ntohl(addr->w[word + 1]);
 }
 
-#define LB_HALVES 17 /* of 65,521 backends, more than a table has room for */
+static __always_inline bool lb_before(const struct lb_backend *a, const struct lb_backend *b)
+{
+	__u64 a_high = lb_half(&a->addr, 0), b_high = lb_half(&b->addr, 0);
+	__u64 a_low = lb_half(&a->addr, 2), b_low = lb_half(&b->addr, 2);
 
-/* Of many: a backend, and the numbers from `first` on and below `end` that it may have. */
+	if (a_high != b_high)
+		return a_high < b_high;
+	if (a_low != b_low)
+		return a_low < b_low;
+	return bpf_ntohs(a->port) < bpf_ntohs(b->port);
+}
+
+#define LB_HALVES 36 /* of 2^17 backends in each of the two orders */
+
+/* Of many: a backend, and the numbers from `first` on and below `end` that it may have; those of
+ * the second order, below `total`, are yet to be looked through unless that is 0.
+ */
 struct lb_hunt {
 	__u64 service;
-	__u32 version;
 	struct lb_backend backend;
+	__u32 version;
 	__u32 first;
 	__u32 end;
+	__u32 count;
+	__u32 total;
 	int found; /* below 0: not yet */
 };
 
@@ -142,37 +153,37 @@ static long lb_halve(__u32 turn, struct lb_hunt *hunt)
 {
 	__u32 number = hunt->first + (hunt->end - hunt->first) / 2;
 	const struct lb_backend *middle;
-	int order;
 
-	if (hunt->first >= hunt->end)
-		return 1;
+	if (hunt->first >= hunt->end) {
+		hunt->first = hunt->count;
+		hunt->end = hunt->total;
+		hunt->total = 0;
+		return hunt->end ? 0 : 1;
+	}
 	middle = lb_numbered(hunt->service, hunt->version, number);
-	if (!middle) { /* this version is being removed: whoever meets the next one will see */
+	/* Without one, this version is being removed: whoever meets the next one will see. */
+	if (!middle || lb_same(middle, &hunt->backend)) {
 		hunt->found = number;
 		return 1;
 	}
-	order = lb_compare(middle, &hunt->backend);
-	if (order < 0) {
+	if (lb_before(middle, &hunt->backend))
 		hunt->first = number + 1;
-	} else if (order > 0) {
+	else
 		hunt->end = number;
-	} else {
-		hunt->found = number;
-		return 1;
-	}
 	return 0;
 }
 
 /* A loop of the kernel's own: the verifier would walk one of ours 65,000 instructions long. */
 static __always_inline int lb_search(const struct lb_service *service,
-				     const struct lb_backend *backend, __u32 first, __u32 end)
+				     const struct lb_backend *backend)
 {
 	struct lb_hunt hunt = {
 		.service = service->id,
-		.version = service->version,
 		.backend = *backend,
-		.first = first,
-		.end = end,
+		.version = service->version,
+		.end = service->count,
+		.count = service->count,
+		.total = service->total,
 		.found = -1,
 	};
 
@@ -187,10 +198,8 @@ PLAIT_STEP int lb_number(const struct lb_service *service, const struct lb_backe
 
 	if (!service || !backend)
 		return -1;
-	if (service->flags & LB_MANY) {
-		i = lb_search(service, backend, 0, service->count);
-		return i < 0 ? lb_search(service, backend, service->count, service->total) : i;
-	}
+	if (service->flags & LB_MANY)
+		return lb_search(service, backend);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < LB_FEW; i++)
 		if (lb_same(&service->few[i], backend))

@@ -98,16 +98,17 @@ struct lb_maglev {
 	__u16 number[LB_CHUNK];
 };
 
-/* Addresses that are asked for ports. */
+/* Addresses that are a service's own, so that it refuses ports which it does not serve, or the
+ * node's.
+ */
 struct lb_address_key {
 	struct plait_addr addr;
 };
 
 struct lb_address {
-	bool service; /* a service's own: what it does not serve is refused */
-	bool node; /* one of the node's own */
-	bool chosen; /* ... by which NodePorts are reached */
-	__u8 pad;
+	bool node;
+	bool chosen; /* one of the node's by which NodePorts are reached */
+	__u8 pad[2];
 };
 
 /* Clients that a service with LB_RANGES has. */
