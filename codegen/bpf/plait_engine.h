@@ -26,7 +26,10 @@
 #include "plait_reset.h"
 #include "plait_table.h"
 #include "plait_send.h"
+#include "plait_draft.h"
 #include "plait_decide.h"
+#include "plait_connect.h"
+#include "plait_open.h"
 
 static __always_inline struct F(plait_key) F(plait_key_of)(const struct plait_pkt *pkt)
 {

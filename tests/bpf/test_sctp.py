@@ -1,5 +1,6 @@
 """SCTP: balanced by address, with the ports and the checksum that it comes with."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -75,3 +76,22 @@ def test_without_a_backend_it_is_dropped_in_silence(datapath: Datapath, net: Add
 
     assert result.verdict is Verdict.DROP
     assert result.drop_reason == "LB_NO_BACKEND"
+
+
+def test_from_outside_it_is_masqueraded_with_the_port_that_it_has(
+    datapath: Datapath, net: Addresses
+) -> None:
+    plain = service("diameter", net.service, port=PORT, protocol="SCTP")
+    ours = replace(plain, external_ips=(net.service + 77,))
+    datapath.put(ours, backends("diameter", [net.remote], port=PORT, protocol="SCTP"))
+    one, other = (
+        sctp(src=net.remote + client, dst=net.service + 77, dport=PORT) for client in (7, 8)
+    )
+
+    there = datapath.netdev_ingress(one)
+    back = datapath.netdev_ingress(answer(there.packet))
+    clash = datapath.netdev_ingress(other)
+
+    assert there.packet == changed(one, src=net.node, dst=net.remote, ttl=63)
+    assert back.packet == changed(answer(one), ttl=63)
+    assert clash.drop_reason == "PLAIT_FLOW_CLASH"
