@@ -4,7 +4,7 @@ A process with a connected UDP socket would wait for answers of one that is dead
 asks: nothing tells it, as its datagrams are nobody's business since it has connected.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
 from plait.core.api import (
@@ -35,56 +35,45 @@ class Release:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lb release")
 
     def follow(self, view: View) -> None:
-        """Find the sockets whose backends are in no slice of their Service any more."""
+        """Find the sockets whose backends have gone from their slice, and are in no other."""
         gone = self._update(view)
-        if gone is None:
-            there = {end for each in self._slices.values() for end in _ends(each)}
-            stuck = [name for ends, name in _peers(view.entries) if ends not in there]
-        elif gone:
-            stuck = [name for ends, name in _peers(view.entries) if ends in gone]
-        else:
+        if gone is not None and not gone:
             return
+        stuck = [
+            (ends, name) for ends, name in _peers(view.entries) if gone is None or ends in gone
+        ]
         if stuck:
-            self._thread.submit(self._end, stuck)
+            there = {end for each in self._slices.values() for end in _ends(each)}
+            if names := [name for ends, name in stuck if ends not in there]:
+                self._thread.submit(self._end, names)
 
     def stop(self) -> None:
         """Wait for what is under way."""
         self._thread.shutdown()
 
     def _update(self, view: View) -> Set[Ends] | None:
-        """The backends that have gone since the view before; None: nobody knows what was before."""
-        kinds = EndpointSlice.kind
+        """Backends that a slice has no more; None: nobody knows what there was before."""
         if view.changed is None:
             known = view.objects.values()
             self._slices = {each.key: each for each in known if isinstance(each, EndpointSlice)}
             return None
         gone: set[Ends] = set()
-        services: set[tuple[str, str]] = set()
         for key in view.changed:
-            if key[0] != kinds:
-                continue
-            before, now = self._slices.pop(key, None), view.objects.get(key)
-            if before is not None:
-                gone.update(_ends(before))
-                services.add(_service(before))
-            if isinstance(now, EndpointSlice):
-                self._slices[key] = now
-        if gone:
-            for each in self._slices.values():
-                if _service(each) in services:
-                    gone.difference_update(_ends(each))
+            if key[0] == EndpointSlice.kind:
+                before, now = self._slices.pop(key, None), view.objects.get(key)
+                if before is not None:
+                    gone.update(_ends(before))
+                if isinstance(now, EndpointSlice):
+                    self._slices[key] = now
+                    gone.difference_update(_ends(now))
         return gone
 
-    def _end(self, stuck: list[SocketName]) -> None:
+    def _end(self, stuck: Sequence[SocketName]) -> None:
         try:
             destroy_sockets(stuck)
             self._publish(Report())
         except PlaitError as error:
             self._publish(Report(warnings=(error,)))
-
-
-def _service(each: EndpointSlice) -> tuple[str, str]:
-    return each.meta.namespace, each.service
 
 
 def _ends(each: EndpointSlice) -> Iterable[Ends]:
@@ -96,15 +85,14 @@ def _ends(each: EndpointSlice) -> Iterable[Ends]:
 def _peers(entries: EntriesByMap) -> Iterable[tuple[Ends, SocketName]]:
     """Whom each connected socket talks to."""
     for key, value in entries[PEERS]:
-        backend, cookie, netns, proto = (
-            value["backend"],
-            key["cookie"],
-            value["netns"],
-            value["proto"],
-        )
+        backend, proto = value["backend"], _number(value["proto"])
         assert isinstance(backend, Mapping)
-        assert isinstance(cookie, int)
-        assert isinstance(netns, int)
-        assert isinstance(proto, int)
-        name = SocketName(cookie=cookie, netns=netns, protocol=proto)
+        name = SocketName(
+            cookie=_number(key["cookie"]), netns=_number(value["netns"]), protocol=proto
+        )
         yield (backend["addr"], backend["port"], proto), name
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value
