@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Set
 
 from plait.core.api import Key, Object, Service, View
-from plait.plugins.lb.handlers import service_scopes
+from plait.plugins.lb.balancer import service_scopes
 
 
 class Services:

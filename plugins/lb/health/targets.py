@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from plait.core.api import EndpointSlice, Object, PlaitError, Service, ServicePort
 from plait.plugins.lb.annotations import CHECK, Check, check_of
 from plait.plugins.lb.backends import Backend, candidates_of
-from plait.plugins.lb.handlers import FAMILIES
+from plait.plugins.lb.balancer import FAMILIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,8 @@ from plait.core.api import (
 )
 from plait.plugins import lb
 from plait.plugins.lb.backends import FEW, Backend, Backends
+from plait.plugins.lb.balancer import ANYWHERE, OUTSIDE, Balancer, service_scopes
 from plait.plugins.lb.config import Algorithm, LbConfig
-from plait.plugins.lb.handlers import ANYWHERE, OUTSIDE, Balancer, service_scopes
 from plait.plugins.lb.maglev import chunks_of, table_of
 from plait.plugins.lb.pools import (
     ALGORITHMS,
