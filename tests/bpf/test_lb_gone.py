@@ -135,6 +135,28 @@ def test_backends_that_terminate_serve_as_the_last_resort(
     assert {draining.pod_egress(each).packet.dst for each in new} <= {*all_of_them}
 
 
+def test_backends_of_one_address_are_told_apart_by_their_ports(
+    draining: Datapath, net: Addresses
+) -> None:
+    """Each of many keeps its flows, whichever it is, while there are others."""
+    slices = [
+        named(backends("web", [net.remote], port=8000 + number), number) for number in range(9)
+    ]
+    draining.remove(backends("web", [net.server]))
+    draining.put(*slices)
+    flows = [tcp(src=net.client, dst=net.service, sport=port) for port in range(1, 60)]
+    before = [draining.pod_egress(each).packet.ports for each in flows]
+
+    draining.put(named(backends("web", [net.remote], port=7999), 9))
+
+    assert len({dport for _, dport in before}) == len(slices)
+    assert [draining.pod_egress(each).packet.ports for each in flows] == before
+
+
+def named(ours: EndpointSlice, number: int) -> EndpointSlice:
+    return replace(ours, meta=replace(ours.meta, name=f"web-{number}"))
+
+
 def test_a_backend_that_no_longer_serves_gets_no_new_flows(
     draining: Datapath, net: Addresses
 ) -> None:

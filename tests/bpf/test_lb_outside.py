@@ -292,6 +292,23 @@ def test_ranges_hold_for_whichever_backends_serve(
     assert other.drop_reason == "LB_CLIENT_REFUSED"
 
 
+def test_a_flow_goes_on_when_its_client_is_in_no_range_any_more(
+    datapath: Datapath, net: Addresses
+) -> None:
+    ingress = net.service + 77
+    ranges = (ip_network(f"{outsider(net)}"),)
+    ours = balancer(net, ingress, source_ranges=ranges)
+    datapath.put(ours, backends("web", [net.server]))
+    old, new = (tcp(src=outsider(net), dst=ingress, sport=port) for port in (1, 2))
+    datapath.netdev_ingress(old)
+
+    datapath.put(replace(ours, source_ranges=(ip_network(f"{outsider(net) + 1}"),)))
+    datapath.decide_again()
+
+    assert datapath.netdev_ingress(old).packet.dst == net.server
+    assert datapath.netdev_ingress(new).drop_reason == "LB_CLIENT_REFUSED"
+
+
 def test_a_host_port_leads_to_its_endpoint(datapath: Datapath, net: Addresses) -> None:
     server = datapath.pods["server"].endpoint
     datapath.put(replace(server, host_ports=(HostPort(host_port=8000, port=80),)))
@@ -375,6 +392,20 @@ def test_a_backend_in_the_host_s_own_network_answers_from_the_node_port(
     assert back.packet == answer(request)
 
 
+def test_it_sees_its_client_also_where_another_address_was_asked(
+    datapath: Datapath, net: Addresses
+) -> None:
+    external = net.service + 77
+    datapath.put(replace(node_port(net), external_ips=(external,)), backends("web", [net.node]))
+    request = tcp(src=outsider(net), dst=external)
+
+    there = datapath.netdev_ingress(request)
+    back = datapath.netdev_egress(answer(there.packet))
+
+    assert there.packet == changed(request, dst=net.node, dport=8080)
+    assert back.packet == answer(request)
+
+
 def test_its_connection_goes_on_when_all_is_decided_again(
     datapath: Datapath, net: Addresses
 ) -> None:
@@ -416,3 +447,15 @@ def test_a_client_is_given_the_same_backend_by_whichever_address_it_asks(
     for sport in range(1, 40):
         flows = [tcp(src=outsider(net), dst=dst, dport=dport, sport=sport) for dst, dport in asked]
         assert len({datapath.netdev_ingress(each).packet.dst for each in flows}) == 1
+
+
+def test_what_is_for_elsewhere_and_of_no_service_is_left_to_the_host(
+    datapath: Datapath, net: Addresses
+) -> None:
+    request = tcp(src=outsider(net), dst=net.remote)
+
+    result = datapath.netdev_ingress(request)
+
+    assert result.verdict is Verdict.PASS
+    assert result.packet == request
+    assert not datapath.flows()

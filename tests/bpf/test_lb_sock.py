@@ -2,7 +2,7 @@
 
 import errno
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM, AddressFamily, SocketKind, socket
 
 import pytest
@@ -194,6 +194,28 @@ def test_without_a_backend_here_there_is_no_way(
     client = datapath.open_socket(speech.family, SOCK_STREAM)
 
     assert client.connect_ex(speech.at(net.service, PORT)) == errno.EHOSTUNREACH
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_load_balancer_s_address_serves_the_node_if_it_is_in_its_ranges(
+    datapath: Datapath, net: Addresses, speech: Speech, inside: bool
+) -> None:
+    (server,) = serve(datapath, net, SOCK_STREAM)
+    ingress = net.service + 77
+    allowed = ip_network(f"{net.node if inside else net.remote}")
+    datapath.put(
+        replace(
+            service("web", net.service),
+            type="LoadBalancer",
+            ingress_ips=(ingress,),
+            source_ranges=(allowed,),
+        )
+    )
+    client = datapath.open_socket(speech.family, SOCK_STREAM)
+
+    assert client.connect_ex(speech.at(ingress, PORT)) == (0 if inside else errno.EPERM)
+    if inside:
+        assert server.accept()
 
 
 def test_who_asks_no_service_is_left_alone(

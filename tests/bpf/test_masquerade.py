@@ -9,7 +9,17 @@ import pytest
 from plait.core.api import Service, Verdict
 from plait.core.plan.core import PORT_USES
 from plait.core.runtime.ports import take_use
-from plait.testing import Addresses, Datapath, Frame, MakeDatapath, answer, backends, service, tcp
+from plait.testing import (
+    Addresses,
+    Datapath,
+    Frame,
+    MakeDatapath,
+    answer,
+    backends,
+    service,
+    tcp,
+    udp,
+)
 
 Address = IPv4Address | IPv6Address
 
@@ -97,6 +107,39 @@ def test_another_backend_has_ports_of_its_own(datapath: Datapath, net: Addresses
     datapath.put(backends("web", [net.remote + 1]))
 
     assert datapath.netdev_ingress(request(net, 5 * PORTS)).verdict is Verdict.REDIRECT
+
+
+def test_every_flow_has_a_port_of_its_own_while_its_next_hop_is_silent(
+    datapath: Datapath, net: Addresses
+) -> None:
+    """They go through the host's stack meanwhile."""
+    uplink = datapath.network.uplink.link.index
+    datapath.update("plait_silent", {"addr": net.gateway, "ifindex": uplink}, {"unused": 0})
+
+    results = [datapath.netdev_ingress(request(net, number)) for number in range(PORTS)]
+
+    assert {each.verdict for each in results} == {Verdict.PASS}
+    assert len({each.packet.ports[0] for each in results}) == PORTS
+
+
+def test_a_flow_that_comes_to_be_masqueraded_gets_a_port_and_one_that_is_no_longer_its_own(
+    datapath: Datapath, net: Addresses
+) -> None:
+    datapath.pod("server", net.server)
+    plain = node_port(net)
+    ports = tuple(replace(each, protocol="UDP") for each in plain.ports)
+    datapath.put(replace(plain, ports=ports), backends("web", [net.server], protocol="UDP"))
+    datagram = udp(src=net.remote + 7, dst=net.node, sport=40_000, dport=NODE_PORT)
+
+    near = datapath.netdev_ingress(datagram).packet
+    datapath.put(backends("web", [net.remote], protocol="UDP"))
+    far = datapath.netdev_ingress(datagram).packet
+    datapath.put(backends("web", [net.server], protocol="UDP"))
+    again = datapath.netdev_ingress(datagram).packet
+
+    assert (near.src, near.ports[0]) == (again.src, again.ports[0]) == (datagram.src, 40_000)
+    assert far.src == net.node
+    assert 2000 <= far.ports[0] < 2000 + PORTS
 
 
 def test_running_out_is_counted_and_told_beforehand(datapath: Datapath, net: Addresses) -> None:

@@ -226,6 +226,16 @@ def test_backends_of_all_slices_count_once() -> None:
     assert len(few(service(), one, two)) == 3
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_backend_that_two_slices_name_is_ready_if_one_of_them_says_so(first: bool) -> None:
+    one = backends(*endpoints("10.244.1.1", ready=first), name="web-1")
+    two = backends(*endpoints("10.244.1.1", ready=not first), name="web-2")
+
+    (entry,) = entries("lb_services", service(), one, two)
+
+    assert (entry.value["count"], entry.value["total"]) == (1, 1)
+
+
 def test_a_service_without_a_ready_backend_refuses() -> None:
     (entry,) = answer([service(), backends(*endpoints("10.244.1.1", ready=False))])
 
