@@ -5,11 +5,12 @@ section 3.4; weights as turns that are left out. Every node makes the same table
 backends.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import cycle, filterfalse, islice
+from itertools import cycle, filterfalse, islice, repeat
 from math import isqrt
+from operator import mod
 
 from plait.plugins.lb.backends import Backend, Backends
 
@@ -31,20 +32,20 @@ def table_of(backends: Backends, size: int) -> tuple[int, ...]:
     """The number of a ready backend for each of `size` slots, a prime. There must be one at least.
 
     The backends take turns; each takes the next slot of its permutation that is still free. While
-    many are free, it is found by trying: the filters look into `taken` as they go, in C. The last
-    ones would take as many tries as there are slots: there the backend looks which of the free ones
-    comes first in its permutation.
+    many are free, it is found by trying, all in C: the filters look into `taken` as it fills. The
+    last ones would take as many tries as there are slots: there the backend looks which of the free
+    ones comes first in its permutation.
     """
     walks = [_walk(each, size) for each in backends.ready]
+    order = _turns(backends)
     taken: dict[int, int] = {}
-    free: list[Callable[[], int]] = [
-        filterfalse(taken.__contains__, walk.slots()).__next__ for walk in walks
-    ]
-    turns = cycle(_turns(backends))
-    for number in islice(turns, size - isqrt(size)):
-        taken[free[number]()] = number
-    left = [slot for slot in range(size) if slot not in taken]
-    for number in islice(turns, len(left)):
+    free = [filterfalse(taken.__contains__, walk.slots()) for walk in walks]
+    picks = map(next, cycle([free[number] for number in order]))
+    by_trying = size - isqrt(size)
+    for _ in map(taken.setdefault, islice(picks, by_trying), cycle(order)):
+        pass
+    left = list(filterfalse(taken.__contains__, range(size)))
+    for number in islice(cycle(order), by_trying, size):
         taken[left.pop(walks[number].first_of(left))] = number
     return tuple(map(taken.__getitem__, range(size)))
 
@@ -86,7 +87,7 @@ class _Walk:
     def slots(self) -> Iterator[int]:
         """The slots in order, computed as they are asked for."""
         end = self._begin + self._skip * self._size
-        return map(self._size.__rmod__, range(self._begin, end, self._skip))
+        return map(mod, range(self._begin, end, self._skip), repeat(self._size))
 
     def first_of(self, slots: Sequence[int]) -> int:
         """The index of that one of some slots that comes first in the order."""
