@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import is_
 
 from plait.core.errors import PlaitError
@@ -110,11 +111,14 @@ class Store(Mapping[Key, Object]):
         return next((each for each in found if each), None)
 
     def _hidden(self) -> Iterator[Object]:
-        for source in sorted(self._sources):
-            if len(self._sources) > 1:
-                for key, each in self._sources[source].items():
-                    if self._objects[key] is not each:
-                        yield each
+        """Two sources share what all but the largest have: others are not worth a look."""
+        largest = max(self._sources.values(), key=len, default=None)
+        lesser = [known for known in self._sources.values() if known is not largest]
+        shared = set(chain.from_iterable(lesser))
+        for source, known in sorted(self._sources.items()):
+            for key in sorted(shared & known.keys()):
+                if self._objects[key] is not known[key]:
+                    yield known[key]
             yield from self._twins.get(source, ())
 
 

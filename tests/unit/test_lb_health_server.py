@@ -316,6 +316,19 @@ def test_a_port_that_is_taken_is_told_and_had_once_it_is_free(
     assert node.problems == []
 
 
+def test_of_two_services_with_one_port_the_first_answers(node: Node, port: int) -> None:
+    slices = (slice_of(LOCAL), slice_of(LOCAL, SECOND, name="shop"))
+    node.see(web(port), web(port, "shop"), *slices)
+    wait_for(lambda: bool(node.problems))
+    assert all(f"Service default/web: health check port {port} of" in it for it in node.problems)
+    assert weight(port) == "2"
+
+    node.see(web(port), *slices)
+
+    wait_for(lambda: weight(port) == "1")
+    assert node.problems == []
+
+
 def test_slow_clients_are_cut_off(node: Node, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "CLIENT_SECONDS", 0.1)
     node.see(web(port), slice_of(LOCAL))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from stat import S_ISREG
 
@@ -59,14 +60,10 @@ class FileSource:
                 self._files[path] = self._read(path, now)
         else:
             self._look_everywhere(now)
-        objects: list[Object] = []
-        noted: list[_File] = []
-        for file in self._files.values():
-            objects += file.objects
-            if file.problems or file.warnings:
-                noted.append(file)
+        files = self._files.values()
+        noted = [file for file in files if file.problems or file.warnings]
         return Snapshot(
-            objects=tuple(objects),
+            objects=tuple(chain.from_iterable(map(_OBJECTS, files))),
             problems=tuple(chain.from_iterable(file.problems for file in noted)),
             warnings=(
                 *self._missing,
@@ -121,6 +118,8 @@ class _File:
     problems: tuple[PlaitError, ...] = ()
     warnings: tuple[PlaitError, ...] = ()
 
+
+_OBJECTS = attrgetter("objects")
 
 _TICK_NS = 50_000_000
 

@@ -1,6 +1,7 @@
 """Ports on which this node says how many endpoints of a Service it has."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Mapping
@@ -26,9 +27,8 @@ class Answers:
 
 
 class _Place(NamedTuple):
-    """Where something listens, and for which Service."""
+    """Where something listens."""
 
-    scope: str
     address: Address
     port: int
 
@@ -40,7 +40,7 @@ class Listeners:
         self._publish = publish
         self._answers: dict[str, Answers] = {}
         self._open: dict[_Place, _Listener] = {}
-        self._failed: dict[_Place, PlaitError] = {}
+        self._failed: dict[tuple[str, _Place], PlaitError] = {}
         self._due: asyncio.TimerHandle | None = None
 
     def set(self, scope: str, answers: Answers | None) -> None:
@@ -61,28 +61,38 @@ class Listeners:
         self._due = asyncio.get_running_loop().call_later(seconds, self._settle)
 
     def _settle(self) -> None:
-        """Listen where that is wanted, and nowhere else: first let go, then take."""
-        wanted = {
-            _Place(scope, address, answers.service.health_check_node_port): answers
+        """Listen where that is wanted, and nowhere else: first let go, then take. A port that goes
+        from one Service to another stays open.
+        """
+        wanted = [
+            (scope, _Place(address, answers.service.health_check_node_port), answers)
             for scope, answers in sorted(self._answers.items())
             for address in answers.endpoints
-        }
-        for place in self._open.keys() - wanted.keys():
+        ]
+        for place in self._open.keys() - {place for _, place, _ in wanted}:
             self._open.pop(place).close()
-        failed = {}
-        for place, answers in wanted.items():
+        failed, served = {}, set()
+        for scope, place, answers in wanted:
             try:
-                listener = self._open.get(place) or _Listener(place)
+                listener = self._listener(place, free=place not in served)
             except OSError as error:
-                failed[place] = _taken(place, answers.service, error)
+                failed[scope, place] = _taken(place, answers.service, error)
             else:
-                self._open[place] = listener
+                served.add(place)
                 listener.answer = answer(answers.service, answers.endpoints[place.address])
         if failed.keys() != self._failed.keys():
             self._publish(Report(problems=tuple(failed.values())))
         self._failed = failed
         if failed:
             self._settle_in(RETRY)
+
+    def _listener(self, place: _Place, *, free: bool) -> "_Listener":
+        """The one of a place, which of two Services the first has. OSError for the second."""
+        if not free:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        if place not in self._open:
+            self._open[place] = _Listener(place)
+        return self._open[place]
 
 
 class _Listener:

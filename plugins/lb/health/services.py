@@ -24,17 +24,18 @@ class Services:
 
     def update(self, view: View) -> set[str]:
         """The scopes that have changed."""
-        everything = view.objects.keys() | self._scopes.keys()
-        changed = everything if view.changed is None else view.changed
-        services = {key for key in changed if key[0] == Service.kind}
-        due, found = self._choose(view.objects, services)
-        for key in everything if found else changed:
+        changed = self._all(view) if view.changed is None else view.changed
+        due, found = self._choose(view.objects, [key for key in changed if key[0] == Service.kind])
+        for key in self._all(view) if found else changed:
             due |= self._place(key, view.objects.get(key))
         return due
 
     def objects(self, scope: str, objects: Mapping[Key, Object]) -> list[Object]:
         """What belongs to a scope now, in name order; nothing once its Service is not meant."""
         return [objects[key] for key in sorted(self._members.get(scope, ()))]
+
+    def _all(self, view: View) -> set[Key]:
+        return set(view.objects).union(self._scopes)
 
     def _choose(self, objects: Mapping[Key, Object], keys: Iterable[Key]) -> tuple[set[str], bool]:
         """The scopes that are no more, and whether there are new ones."""
