@@ -1,11 +1,11 @@
 """Pools: backends that share the flows of a Service's port, and what the maps hold of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 from plait.core.api import Address, Entry, Record, ServicePort, TrafficPolicy
-from plait.plugins.lb.backends import FEW, Backends
+from plait.plugins.lb.backends import FEW, Backend, Backends
 from plait.plugins.lb.config import Algorithm
 from plait.plugins.lb.frontends import Served
 from plait.plugins.lb.maglev import chunks_of, table_of, table_size
@@ -18,10 +18,8 @@ ALGORITHMS = {Algorithm.RANDOM: 0, Algorithm.MAGLEV: 1}
 MANY, SPLIT, RANGES, CHOSEN, ELSEWHERE = (1 << bit for bit in range(5))
 """enum lb_flag of bpf/lb_tables.h."""
 
-GROUP = 48
+GROUP = 40
 """Backends that are an entry of the map, which fills 1 kB: LB_GROUP of bpf/lb_tables.h."""
-
-_NO_SEEDS = (0,) * FEW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,6 @@ class Pool:
     def record(self, flags: int) -> Record:
         """struct lb_service, with few backends in it."""
         few = () if self.backends.many else self.backends.all
-        seeds = tuple([each.seed for each in few[: len(self.backends.ready)]])
         if self.backends.many:
             flags |= MANY
         if self.elsewhere and not self.backends.ready:
@@ -56,7 +53,7 @@ class Pool:
             "table": self.table,
             "algorithm": ALGORITHMS[self.algorithm],
             "flags": flags,
-            "seed": (*seeds, *_NO_SEEDS[len(seeds) :]),
+            "seed": _seeds(() if self.backends.many else self.backends.ready, FEW),
             "few": tuple([each.record for each in few]),
         }
 
@@ -70,16 +67,25 @@ class Pool:
         everybody, version = self.backends.all, self.version
         for number, first in enumerate(range(0, len(everybody), GROUP)):
             group = everybody[first : first + GROUP]
+            ranked = self.backends.ready[first : first + GROUP] if self._ranked else ()
             yield Entry(
                 map="lb_groups",
                 key={"service": self.number, "group": number, "version": version},
-                value={"backend": tuple([each.record for each in group])},
+                value={
+                    "seed": _seeds(ranked, GROUP),
+                    "backend": tuple([each.record for each in group]),
+                },
                 touches=tuple([each.address for each in group]),
             )
         if self.table:
             for number, chunk in enumerate(chunks_of(table_of(self.backends, self.table))):
                 key = {"service": self.number, "chunk": number, "version": version}
                 yield Entry(map="lb_maglev", key=key, value={"number": chunk})
+
+    @property
+    def _ranked(self) -> bool:
+        """Whether flows rank the backends of the first group, and no other takes new ones."""
+        return not self.table and len(self.backends.ready) <= GROUP
 
 
 def pool_of(
@@ -91,9 +97,12 @@ def pool_of(
     largest_table: int,
     elsewhere: bool,
 ) -> Pool:
-    """Weights take a table, whatever the algorithm."""
-    tabled = backends.many and (algorithm is Algorithm.MAGLEV or backends.weights)
-    table = table_size(len(backends.ready), largest_table) if tabled and backends.ready else 0
+    """A table is for more backends than a group has, which flows rank, and for weights, whatever
+    the algorithm.
+    """
+    count = len(backends.ready)
+    tabled = backends.weights or (count > GROUP and algorithm is Algorithm.MAGLEV)
+    table = table_size(count, largest_table) if tabled else 0
     return Pool(
         number=pool_number(served.service.name, served.port, served.family, policy),
         backends=backends,
@@ -103,6 +112,12 @@ def pool_of(
         elsewhere=elsewhere,
         version=_version_of(backends, table) if backends.many else 0,
     )
+
+
+def _seeds(ranked: Sequence[Backend], most: int) -> tuple[int, ...]:
+    """What flows rank them by; zeros follow."""
+    seeds = [each.seed for each in ranked]
+    return (*seeds, *(0,) * (most - len(seeds)))
 
 
 def _version_of(backends: Backends, table: int) -> int:

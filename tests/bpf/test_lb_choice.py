@@ -23,6 +23,9 @@ FLOWS = 120
 each_size = pytest.mark.parametrize("count", [2, 6, 7])
 """A service of up to six backends holds them in itself."""
 
+each_way = pytest.mark.parametrize("count", [6, 7, 40, 41])
+"""Up to 40 backends are ranked by the flow; for more there is a table."""
+
 
 @pytest.fixture(params=["maglev", "random"])
 def datapath(
@@ -62,7 +65,7 @@ def test_every_backend_gets_its_share(datapath: Datapath, net: Addresses, count:
     assert max(shares.values()) < 2 * FLOWS / count
 
 
-@each_size
+@each_way
 def test_flows_keep_their_backend_when_another_one_comes(
     datapath: Datapath, net: Addresses, count: int
 ) -> None:
@@ -80,7 +83,7 @@ def test_flows_keep_their_backend_when_another_one_comes(
     assert again == before
 
 
-@each_size
+@each_way
 def test_only_flows_of_the_backend_that_is_gone_move(
     datapath: Datapath, net: Addresses, count: int
 ) -> None:
@@ -108,11 +111,12 @@ def test_a_flow_whose_backend_is_gone_goes_to_one_of_many(
     assert moved.packet.dst in ends
 
 
+@pytest.mark.parametrize("count", [8, 48])
 def test_of_many_no_flow_meets_what_is_written_before_its_service_is(
-    datapath: Datapath, net: Addresses
+    datapath: Datapath, net: Addresses, count: int
 ) -> None:
-    ends = [net.remote + number for number in range(9)]
-    datapath.put(service("web", net.service), backends("web", ends[:8]))
+    ends = [net.remote + number for number in range(count + 1)]
+    datapath.put(service("web", net.service), backends("web", ends[:count]))
     before = {name: datapath.entries(name) for name in ("lb_groups", "lb_maglev", "lb_services")}
     flows = choices(datapath, net)
 
@@ -126,7 +130,7 @@ def test_of_many_no_flow_meets_what_is_written_before_its_service_is(
     assert choices(datapath, net) == flows
 
 
-@pytest.mark.parametrize("count", [6, 7])
+@each_way
 def test_all_nodes_choose_alike(make_datapath: MakeDatapath, net: Addresses, count: int) -> None:
     """Also one that has seen another backend come and go."""
     ends = [net.remote + number for number in range(count)]
@@ -141,11 +145,14 @@ def test_all_nodes_choose_alike(make_datapath: MakeDatapath, net: Addresses, cou
     assert chosen[0] == chosen[1]
 
 
-def test_of_few_backends_one_goes_and_only_its_flows_would_go_elsewhere(
-    make_datapath: MakeDatapath, net: Addresses
+@pytest.mark.parametrize("count", [6, 7, 40])
+def test_of_ranked_backends_one_goes_and_only_its_flows_would_go_elsewhere(
+    make_datapath: MakeDatapath, net: Addresses, count: int
 ) -> None:
-    """Flows without state: such as those that arrive at another node than before."""
-    ends = [net.remote + number for number in range(6)]
+    """Flows without state: such as those that arrive at another node than before. Those of seven
+    are then held by the service itself.
+    """
+    ends = [net.remote + number for number in range(count)]
     datapath = make_datapath({"routing": {}, "lb": {"algorithm": "maglev"}})
     datapath.pod("client", net.client)
     datapath.put(service("web", net.service), backends("web", ends))
@@ -153,8 +160,8 @@ def test_of_few_backends_one_goes_and_only_its_flows_would_go_elsewhere(
     for table in FLOW_TABLES.values():
         datapath.maps[table].clear()
 
-    datapath.put(backends("web", ends[1:]))
+    datapath.put(backends("web", ends[:-1]))
     after = choices(datapath, net)
 
     moved = {was for was, now in zip(before, after, strict=True) if was != now}
-    assert moved == {ends[0]}
+    assert moved == {ends[-1]}

@@ -43,7 +43,8 @@ from plait.plugins.lb.topology import Here
 VIP4 = IPv4Address("10.96.0.1")
 VIP6 = IPv6Address("fd00:96::1")
 HTTP = ServicePort(port=80)
-SEVEN = [f"10.244.1.{number}" for number in range(1, FEW + 2)]
+SEVENTY = [f"10.244.1.{number}" for number in range(1, 71)]
+SEVEN = SEVENTY[: FEW + 1]
 
 
 def service(
@@ -156,37 +157,49 @@ def test_a_service_of_many_backends_holds_none_of_them() -> None:
 
 
 def test_a_group_has_so_many_backends_at_most() -> None:
-    addresses = [f"10.244.2.{number}" for number in range(70)]
-
-    found = entries("lb_groups", service(), backends(*endpoints(*addresses)))
+    found = entries("lb_groups", service(), backends(*endpoints(*SEVENTY)))
 
     sizes = [len(group) for entry in found if isinstance(group := entry.value["backend"], tuple)]
-    assert sizes == [48, 22]
+    assert sizes == [40, 30]
 
 
-def test_a_table_is_made_of_many_backends_in_slot_order() -> None:
-    config = LbConfig(table_size=13)
-    objects = (service(), backends(*endpoints(*SEVEN)))
+def test_backends_of_one_group_that_take_new_flows_have_their_seeds_in_it() -> None:
+    ours = backends(*endpoints(*SEVENTY[:40]), *endpoints(*SEVENTY[40:], ready=False))
+
+    first, second = entries("lb_groups", service(), ours)
+
+    seeds = tuple(Backend(ip_address(address), 8080).seed for address in SEVENTY[:40])
+    assert first.value["seed"] == seeds
+    assert second.value["seed"] == (0,) * 40
+    assert entries("lb_maglev", service(), ours) == []
+
+
+def test_a_table_is_made_of_more_backends_than_a_group_has_in_slot_order() -> None:
+    config = LbConfig(table_size=53)
+    objects = (service(), backends(*endpoints(*SEVENTY[:41])))
 
     (entry,) = entries("lb_maglev", *objects, config=config)
     (owner,) = entries("lb_services", *objects, config=config)
 
-    ready = tuple(Backend(IPv4Address(address), 8080) for address in SEVEN)
-    (chunk,) = chunks_of(table_of(Backends(ready=ready), 13))
+    ready = tuple(Backend(IPv4Address(address), 8080) for address in SEVENTY[:41])
+    (chunk,) = chunks_of(table_of(Backends(ready=ready), 53))
     assert entry.key == {"service": number(), "chunk": 0, "version": owner.value["version"]}
     assert entry.value == {"number": chunk}
 
 
-def test_all_entries_of_many_backends_are_others_when_one_of_them_changes() -> None:
+@pytest.mark.parametrize("count", [7, 70])
+def test_all_entries_of_many_backends_are_others_when_one_of_them_changes(count: int) -> None:
+    ours = SEVENTY[:count]
+
     def versions(*addresses: SliceEndpoint) -> set[FieldValue]:
         objects = (service(), backends(*addresses))
         keys = [each.key for name in ("lb_groups", "lb_maglev") for each in entries(name, *objects)]
         (owner,) = entries("lb_services", *objects)
         return {owner.value["version"], *(key["version"] for key in keys)}
 
-    all_ready = versions(*endpoints(*SEVEN))
-    one_not = versions(*endpoints(*SEVEN[:6]), *endpoints(SEVEN[6], ready=False))
-    again = versions(*endpoints(*reversed(SEVEN)))
+    all_ready = versions(*endpoints(*ours))
+    one_not = versions(*endpoints(*ours[:-1]), *endpoints(ours[-1], ready=False))
+    again = versions(*endpoints(*reversed(ours)))
 
     assert len(all_ready) == len(one_not) == 1
     assert again == all_ready != one_not
@@ -194,7 +207,7 @@ def test_all_entries_of_many_backends_are_others_when_one_of_them_changes() -> N
 
 def test_random_choice_needs_no_table() -> None:
     config = LbConfig(algorithm=Algorithm.RANDOM)
-    objects = (service(), backends(*endpoints(*SEVEN)))
+    objects = (service(), backends(*endpoints(*SEVENTY)))
 
     (entry,) = entries("lb_services", *objects, config=config)
 
@@ -326,9 +339,9 @@ def test_sctp_at_another_port_is_refused_and_other_ports_are_served() -> None:
 
 
 def test_more_backends_than_the_table_has_slots_are_told() -> None:
-    ours = backends(*endpoints(*SEVEN))
+    ours = backends(*endpoints(*SEVENTY))
 
-    problem, *_ = answer([service(), ours], LbConfig(table_size=3))
+    problem, *_ = answer([service(), ours], LbConfig(table_size=53))
 
     assert isinstance(problem, PlaitError)
     assert problem.hint == "raise lb.tableSize"

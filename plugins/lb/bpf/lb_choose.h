@@ -211,27 +211,55 @@ PLAIT_STEP int lb_number(const struct lb_service *service, const struct lb_backe
  * one comes that the flow does not rank higher. Source: Thaler and Ravishankar, "Using Name-Based
  * Mappings to Increase Hit Rates", IEEE/ACM ToN 1998 (highest random weight).
  */
-static __always_inline __u32 lb_highest(const struct lb_service *service, __u32 hash)
-{
-	__u32 highest = 0, index = 0, rank, i;
+struct lb_ranking {
+	const __u32 *seed;
+	__u32 hash;
+	__u32 highest;
+	__u32 index;
+};
 
-	for (i = 0; i < LB_FEW && i < service->count; i++) {
-		rank = lb_mix(hash ^ service->seed[i]);
-		if (rank >= highest) {
-			highest = rank;
-			index = i;
-		}
+static __always_inline void lb_rank(struct lb_ranking *ranking, __u32 index)
+{
+	__u32 rank = lb_mix(ranking->hash ^ ranking->seed[index]);
+
+	if (rank >= ranking->highest) {
+		ranking->highest = rank;
+		ranking->index = index;
 	}
-	return index;
 }
 
 static __always_inline const struct lb_backend *lb_one_of_few(const struct lb_service *service,
 							      __u32 hash, bool random)
 {
-	__u32 chosen = random ? lb_scale(bpf_get_prandom_u32(), service->count) :
-				lb_highest(service, hash);
+	struct lb_ranking ranking = { .seed = service->seed, .hash = hash };
+	__u32 i;
 
-	return &service->few[plait_below(chosen, LB_FEW)];
+	if (random)
+		ranking.index = lb_scale(bpf_get_prandom_u32(), service->count);
+	else
+		for (i = 0; i < LB_FEW && i < service->count; i++)
+			lb_rank(&ranking, i);
+	return &service->few[plait_below(ranking.index, LB_FEW)];
+}
+
+static long lb_rank_of_group(__u32 index, struct lb_ranking *ranking)
+{
+	lb_rank(ranking, plait_below(index, LB_GROUP));
+	return 0;
+}
+
+static __always_inline const struct lb_backend *lb_one_of_group(const struct lb_service *service,
+								__u32 hash)
+{
+	struct lb_group_key key = { .service = service->id, .version = service->version };
+	const struct lb_group *group = bpf_map_lookup_elem(&lb_groups, &key);
+	struct lb_ranking ranking = { .hash = hash };
+
+	if (!group)
+		return NULL;
+	ranking.seed = group->seed;
+	bpf_loop(service->count, lb_rank_of_group, &ranking, 0);
+	return &group->backend[plait_below(ranking.index, LB_GROUP)];
 }
 
 /* A table gives each backend its weight: who chooses at random does so among its slots. */
@@ -254,6 +282,8 @@ static __always_inline __u32 lb_place(const struct lb_service *service, __u32 ha
 static __always_inline const struct lb_backend *lb_one_of_many(const struct lb_service *service,
 							       __u32 hash, bool random)
 {
+	if (!random && !service->table && service->count <= LB_GROUP)
+		return lb_one_of_group(service, hash);
 	return lb_numbered(service->id, service->version, lb_place(service, hash, random));
 }
 

@@ -10,7 +10,7 @@
 #define LB_FEW 6
 #endif
 #ifndef LB_GROUP
-#define LB_GROUP 48
+#define LB_GROUP 40
 #endif
 #ifndef LB_CHUNK
 #define LB_CHUNK 992
@@ -83,10 +83,13 @@ struct lb_group_key {
 _Static_assert(sizeof(struct lb_group_key) == 16, "hashed as bytes: no hidden padding");
 
 struct lb_group {
+	__u32 seed[LB_GROUP]; /* as of the few, where a single group takes new flows; else zeros */
 	struct lb_backend backend[LB_GROUP]; /* zeros follow the last one */
 };
 
-/* Of a service of many: the backends that hashes of flows lead to, so many at a time. */
+/* Of a service of more than a group, and of one with weights: the backends that hashes of flows
+ * lead to, so many at a time.
+ */
 struct lb_maglev_key {
 	__u64 service;
 	__u32 chunk;

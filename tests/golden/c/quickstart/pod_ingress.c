@@ -23,7 +23,7 @@ enum plait_reason {
 
 #define LB_CHUNK 992
 #define LB_FEW 6
-#define LB_GROUP 48
+#define LB_GROUP 40
 
 #include "plait.h"
 #include "lb_flow.h"
