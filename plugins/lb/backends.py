@@ -58,6 +58,7 @@ class Candidate(NamedTuple):
 
 
 Candidates = dict[Backend, Candidate]
+_Known = tuple[Backend, Candidate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +99,13 @@ def candidates_of(
         for endpoint in each.endpoints:
             if isinstance(endpoint.address, family):
                 for number in numbers:
-                    backend = Backend(endpoint.address, number)
-                    known = found.get(backend)
-                    if known is None or (endpoint.ready and not known.endpoint.ready):
-                        found[backend] = Candidate(endpoint, weight)
+                    backend, candidate = (
+                        Backend(endpoint.address, number),
+                        Candidate(endpoint, weight),
+                    )
+                    known = found.setdefault(backend, candidate)
+                    if endpoint.ready and not known.endpoint.ready:
+                        found[backend] = candidate
     return found
 
 
@@ -110,17 +114,17 @@ def checked(service: Service, candidates: Candidates, silent: Set[Backend]) -> C
     answer: more likely something is wrong with the checks, and nobody is worse off than without.
     """
     told = {key: each._replace(answers=key not in silent) for key, each in candidates.items()}
-    return told if any(told[key].weight for key in _takers(service, told)) else candidates
+    return told if any(each.weight for _, each in _takers(service, told)) else candidates
 
 
 def anywhere(service: Service, candidates: Candidates, here: Here) -> Backends:
     """The backends of the whole cluster, those near to this node where that is asked for."""
     takers = _takers(service, candidates)
-    endpoints = [candidates[each].endpoint for each in takers]
+    endpoints = [each.endpoint for _, each in takers]
     if service.distribution is not Distribution.ANY or _hinted(endpoints):
         near = preferred(endpoints, service.distribution, here)
         if near:
-            takers = [each for each in takers if near(candidates[each].endpoint)]
+            takers = [(key, each) for key, each in takers if near(each.endpoint)]
     return _backends(takers, candidates)
 
 
@@ -134,31 +138,40 @@ def _hinted(endpoints: Sequence[SliceEndpoint]) -> bool:
     return bool(endpoints) and bool(endpoints[0].for_zones or endpoints[0].for_nodes)
 
 
-def _takers(service: Service, candidates: Candidates) -> list[Backend]:
+def _takers(service: Service, candidates: Candidates) -> list[_Known]:
     """Who takes new flows, of those that answer: who is ready or else, as a last resort, who still
     serves on its way out.
 
     Source: KEP-1669, proxy terminating endpoints.
     """
-    answering = {key: each.endpoint for key, each in candidates.items() if each.answers}
+    answering = [(key, each) for key, each in candidates.items() if each.answers]
     if service.publish_not_ready:
-        return list(answering)
-    ready = [key for key, endpoint in answering.items() if endpoint.ready]
+        return answering
+    ready = [(key, each) for key, each in answering if each.endpoint.ready]
     return ready or [
-        key for key, endpoint in answering.items() if endpoint.serving and endpoint.terminating
+        (key, each)
+        for key, each in answering
+        if each.endpoint.serving and each.endpoint.terminating
     ]
 
 
-def _backends(takers: Iterable[Backend], candidates: Candidates) -> Backends:
-    ready = _in_order(each for each in takers if candidates[each].weight)
-    weights = tuple([candidates[each].weight for each in ready])
+def _backends(takers: Iterable[_Known], candidates: Candidates) -> Backends:
+    ready = sorted([(key, each) for key, each in takers if each.weight], key=_place)
+    others: list[_Known] = []
+    if len(ready) < len(candidates):
+        named = {key for key, _ in ready}
+        others = sorted(
+            [known for known in candidates.items() if known[0] not in named], key=_place
+        )
+    weights = tuple([each.weight for _, each in ready])
     divisor = gcd(*weights)
     return Backends(
-        ready=ready,
-        others=_in_order(candidates.keys() - set(ready)),
+        ready=tuple([key for key, _ in ready]),
+        others=tuple([key for key, _ in others]),
         weights=tuple([each // divisor for each in weights]) if len(set(weights)) > 1 else (),
     )
 
 
-def _in_order(backends: Iterable[Backend]) -> tuple[Backend, ...]:
-    return tuple(sorted(backends, key=lambda backend: (int(backend.address), backend.port)))
+def _place(known: _Known) -> tuple[int, int]:
+    backend = known[0]
+    return int(backend.address), backend.port
