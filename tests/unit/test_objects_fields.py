@@ -1,16 +1,12 @@
 """Fields of objects: those of Kubernetes that Plait heeds, and what they cannot mean."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
-from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
-from plait.core.api import Meta, Object
-from plait.core.objects.kinds import KINDS
+from plait.core.api import Meta
 from plait.core.objects.model import Endpoint, HostPort
 from plait.core.objects.nodes import Node
-from plait.core.objects.parse import Parsed, kind_table, parse_text
 from plait.core.objects.services import (
     Distribution,
     EndpointSlice,
@@ -19,38 +15,7 @@ from plait.core.objects.services import (
     SliceEndpoint,
     TrafficPolicy,
 )
-
-FILE = Path("objects.yaml")
-
-SERVICE = """\
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop, labels: {app: web}}
-spec:
-  clusterIPs: [10.96.0.1, fd00::1]
-  ports:
-    - {name: http, port: 80, targetPort: web-port}
-    - {name: dns, port: 53, targetPort: 5353, protocol: UDP}
-"""
-
-
-ENDPOINT = """\
-apiVersion: plait/v1
-kind: Endpoint
-metadata: {name: db, labels: {app: db}}
-spec:
-  interface: pl0
-  addresses: [10.244.1.5, fd00:10:244:1::5]
-  mac: 0a:58:0a:f4:01:05
-"""
-
-
-def parse(text: str, *kinds: type[Object], first_line: int = 1) -> Parsed:
-    return parse_text(dedent(text), FILE, kind_table((*KINDS, *kinds)), first_line=first_line)
-
-
-def complaints(text: str) -> list[str]:
-    return [str(problem) for problem in parse(text).problems]
+from support.documents import ENDPOINT, SERVICE, complaints, parse
 
 
 def test_a_service_has_all_that_kube_proxy_heeds() -> None:

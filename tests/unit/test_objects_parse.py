@@ -3,16 +3,13 @@
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
-from textwrap import dedent
 from typing import ClassVar, Self
 
 import pytest
 
 from plait.core.api import Field, Meta, Object, Position
-from plait.core.objects.kinds import KINDS
 from plait.core.objects.model import Endpoint
-from plait.core.objects.parse import Parsed, kind_table, parse_text
+from plait.core.objects.parse import Parsed
 from plait.core.objects.services import (
     EndpointSlice,
     Service,
@@ -20,19 +17,7 @@ from plait.core.objects.services import (
     SliceEndpoint,
     SlicePort,
 )
-
-FILE = Path("objects.yaml")
-
-SERVICE = """\
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop, labels: {app: web}}
-spec:
-  clusterIPs: [10.96.0.1, fd00::1]
-  ports:
-    - {name: http, port: 80, targetPort: web-port}
-    - {name: dns, port: 53, targetPort: 5353, protocol: UDP}
-"""
+from support.documents import ENDPOINT, FILE, SERVICE, complaints, parse
 
 SLICE = """\
 apiVersion: discovery.k8s.io/v1
@@ -48,24 +33,6 @@ endpoints:
 ports:
   - {name: http, port: 8080}
 """
-
-ENDPOINT = """\
-apiVersion: plait/v1
-kind: Endpoint
-metadata: {name: db, labels: {app: db}}
-spec:
-  interface: pl0
-  addresses: [10.244.1.5, fd00:10:244:1::5]
-  mac: 0a:58:0a:f4:01:05
-"""
-
-
-def parse(text: str, *kinds: type[Object], first_line: int = 1) -> Parsed:
-    return parse_text(dedent(text), FILE, kind_table((*KINDS, *kinds)), first_line=first_line)
-
-
-def complaints(text: str) -> list[str]:
-    return [str(problem) for problem in parse(text).problems]
 
 
 def test_a_service_has_its_addresses_and_ports() -> None:
