@@ -246,22 +246,16 @@ PLAIT_STEP int F(plait_read)(plait_ctx *ctx)
 	return PLAIT_NEXT;
 }
 
-/* A packet of a flow that there is: bring the flow up to date. */
-PLAIT_STEP int F(plait_meet)(plait_ctx *ctx, struct F(plait_entry) *entry)
+/* A packet of a flow that is decided: what the connection is at now. */
+PLAIT_STEP int F(plait_follow)(struct F(plait_entry) *entry)
 {
 	struct F(plait_work) *work = F(plait_work)();
 	const struct plait_pkt *pkt;
 	struct F(plait_entry) *peer;
-	int verdict;
 
 	if (!work || !entry)
 		return PLAIT_SKIP;
 	pkt = &work->pkt;
-	if (!F(plait_current)(&entry->flow)) {
-		verdict = F(plait_renew)(ctx, entry);
-		if (verdict != PLAIT_DONE)
-			return verdict;
-	}
 	if (pkt->kind == PLAIT_PACKET_PLAIN &&
 	    (!(entry->flow.flags & PLAIT_FLOW_SETTLED) || pkt->tcp_flags & PLAIT_TCP_CHANGES)) {
 		peer = F(plait_find_peer)(&work->peer_key, &work->key, entry);
@@ -345,7 +339,11 @@ PLAIT_STEP int F(plait_slow)(plait_ctx *ctx, bool unknown)
 			return TC_ACT_SHOT;
 	}
 	if (!opened) {
-		verdict = F(plait_meet)(ctx, entry);
+		verdict = PLAIT_DONE;
+		if (!F(plait_current)(&entry->flow))
+			verdict = F(plait_renew)(ctx, entry);
+		if (verdict == PLAIT_DONE)
+			verdict = F(plait_follow)(entry);
 		if (verdict != PLAIT_DONE)
 			return F(plait_refuse)(pkt, verdict);
 	}

@@ -14,6 +14,7 @@ from plait.core.runtime.proving import prove
 from plait.core.runtime.staging import inspect, stage
 from plait.core.testing.loading import Loader
 from support.plans import Case, cases
+from support.stack import MOST, deepest
 
 INSTRUCTIONS = Path(__file__).parents[1] / "golden" / "instructions.json"
 INSTRUCTION_BYTES = 8
@@ -35,6 +36,15 @@ def test_it_passes_the_verifier(case: Case, plait_loader: Loader) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_it_passes_its_own_packet_tests(case: Case, plait_loader: Loader, tmp_path: Path) -> None:
     prove(prepare(case.plan, plait_loader.cache), tmp_path)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_its_stack_is_what_the_oldest_kernels_have(case: Case, plait_loader: Loader) -> None:
+    objects = prepare(case.plan, plait_loader.cache).compiled.objects
+
+    taken = {program: deepest(image) for program, image in objects.items()}
+
+    assert max(taken.values()) <= MOST, taken
 
 
 def test_programs_are_as_long_as_they_were(

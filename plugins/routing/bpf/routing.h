@@ -29,10 +29,11 @@ static __always_inline long routing_lookup(plait_ctx *ctx, struct bpf_fib_lookup
 }
 
 /* Out of the device and to the next hop that the kernel routes to. What only its stack can send, or
- * is for the node itself, is passed to it.
+ * is for the node itself, is passed to it. Not inline: what it has on the stack is not there while
+ * other stages run.
  */
-static __always_inline int routing_by_table(plait_ctx *ctx, struct plait_pkt *pkt,
-					    struct plait_flow *flow)
+static __noinline int routing_by_table(plait_ctx *ctx, struct plait_pkt *pkt,
+				       struct plait_flow *flow)
 {
 	struct bpf_fib_lookup fib = { .ifindex = pkt->ifindex };
 	struct plait_addr nexthop;
