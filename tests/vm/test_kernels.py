@@ -143,7 +143,7 @@ def _command() -> str:
     tests = ("tests/vm/inside/features.py", "tests/vm/inside/end_to_end.py", *_packet_tests())
     return f"""\
 cd {shlex.quote(str(ROOT))}
-export CI=true PLAIT_CLANG=/nonexistent PLAIT_TEST_PATIENCE=120
+export CI=true PLAIT_CLANG=/nonexistent PLAIT_TEST_PATIENCE=300
 {shlex.join((*PYTEST, "--junitxml=/run/out/results.xml", *tests))}
 """
 
