@@ -1,7 +1,7 @@
 """`python -m bench [NAME...]`: a table, and build/bench.json."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -32,31 +32,32 @@ def main(names: tuple[str, ...], quick: bool, show_list: bool) -> None:
     """Measure, print a table, write build/bench.json.
 
     NAME is a figure, or what figures' names begin with: packet, reload.warm. The default is all.
-    Exit status 1 when a goal is missed.
+    Exit status 1 when a goal is missed. What was measured before something failed is written, too.
     """
     console = Console()
     if show_list:
         console.print(_overview())
         return
-    figures = _measure(names, quick, console)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps([figure.plain() for figure in figures], indent=1) + "\n")
+    figures: list[Figure] = []
+    try:
+        figures.extend(_measure(names, quick, console))
+    finally:
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(json.dumps([figure.plain() for figure in figures], indent=1) + "\n")
     console.print(_table(figures))
     if any(figure.met is False for figure in figures):
         raise SystemExit(1)
 
 
-def _measure(names: Sequence[str], quick: bool, console: Console) -> list[Figure]:
-    figures = []
+def _measure(names: Sequence[str], quick: bool, console: Console) -> Iterator[Figure]:
     for suite in SUITES:
         if names and not any(suite.has(name) for name in names):
             continue
         with console.status(suite.summary) as status:
             for figure in suite.measure(Run(quick=quick, progress=status.update)):
                 if not names or any(figure.name.startswith(name) for name in names):
-                    figures.append(figure)
                     console.print(f"{figure.name} {figure.shown} {figure.unit}")
-    return figures
+                    yield figure
 
 
 def _overview() -> Table:
