@@ -117,6 +117,10 @@ DEEP = (
     "another table",
     "another constant",
     "a feature less",
+    "a family less",
+    "a device",
+    "a map of some programs",
+    "the way of attaching",
 )
 
 
