@@ -59,6 +59,7 @@ class Candidate(NamedTuple):
 
 Candidates = dict[Backend, Candidate]
 _Known = tuple[Backend, Candidate]
+"""One of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +99,9 @@ def candidates_of(
         weight = weight_of(each)
         for endpoint in each.endpoints:
             if isinstance(endpoint.address, family):
+                candidate = Candidate(endpoint, weight)
                 for number in numbers:
-                    backend, candidate = (
-                        Backend(endpoint.address, number),
-                        Candidate(endpoint, weight),
-                    )
+                    backend = Backend(endpoint.address, number)
                     known = found.setdefault(backend, candidate)
                     if endpoint.ready and not known.endpoint.ready:
                         found[backend] = candidate

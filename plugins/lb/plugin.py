@@ -96,8 +96,8 @@ _SOCKETS = (
 def _maps(lb: LbConfig) -> tuple[MapSpec, ...]:
     """In the order of their use: a service is there when all that it leads to is.
 
-    A pool of many backends has a hundred slots for each. As a rule it has one group of backends and
-    one chunk of slots that are not full.
+    A pool with a table has a hundred slots for each of its backends. As a rule, a pool of many has
+    one group of backends and one chunk of slots that are not full.
     """
     services, backends = lb.capacity.services, lb.capacity.backends
     chunks = services + backends * SLOTS_EACH // CHUNK

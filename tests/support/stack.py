@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Iterator, Mapping
 from io import BytesIO
-from itertools import pairwise
 from typing import NamedTuple
 
 from elftools.elf.elffile import ELFFile
@@ -16,6 +15,7 @@ ROUNDED = 32
 
 _FRAME, _CALL, _LOAD64 = 10, 0x85, 0x18  # the register, and opcodes
 _MOVE, _ADD = 0xBF, 0x07
+_LOAD = 1  # a class of opcodes
 _STORES = {0x62, 0x63, 0x6A, 0x6B, 0x72, 0x73, 0x7A, 0x7B, 0xC3, 0xDB}
 
 Function = tuple[int, int]
@@ -65,19 +65,19 @@ def _code(
 
 def _frame(elf: ELFFile, functions: Mapping[Function, int], function: Function) -> int:
     """The farthest from the top that it reaches: directly, or by a pointer that it makes."""
-    code = [each for _, each in _code(elf, functions, function)]
-    direct = [
-        -each.offset
-        for each in code
-        if (each.code in _STORES and each.to == _FRAME)
-        or (each.code & 7 == 1 and each.source == _FRAME)
-    ]
-    made = [
-        -after.value
-        for each, after in pairwise(code)
-        if each.code == _MOVE and each.source == _FRAME and after.code == _ADD and after.value < 0
-    ]
-    return max((*direct, *made), default=0)
+    farthest = 0
+    pointers: set[int] = set()
+    for _, each in _code(elf, functions, function):
+        if each.code == _MOVE and each.source == _FRAME:
+            pointers.add(each.to)
+        elif each.code == _ADD and each.to in pointers:
+            farthest = max(farthest, -each.value)
+            pointers.remove(each.to)
+        elif (each.code in _STORES and each.to == _FRAME) or (
+            each.code & 7 == _LOAD and each.source == _FRAME
+        ):
+            farthest = max(farthest, -each.offset)
+    return farthest
 
 
 def _calls(
